@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# tests/test_*.c   one Criterion program, tests/unit
+# tests/sh_*.sh    shell tests of the programs as users see them; print TAP
+# tests/tsan_*.c   plain C programs that print TAP, for the thread sanitizer (which Criterion does not survive)
+# tests/fuzz_*.c   libFuzzer targets, built by --enable-fuzz
+#
+# tests/run runs them all alike, counts, and fails when nothing ran.
+
+tests_unit_SOURCES =
+
+# -- sources: one file a line
+
+# -- end of sources
+
+tests_unit_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_unit_LDADD = libtutti_core.la $(CRITERION_LIBS)
+tests_unit_LDFLAGS = $(AM_LDFLAGS) -no-install
+
+TSAN_TESTS =
+FUZZ_TESTS =
+SH_TESTS = tests/sh_checks.sh
+
+EXTRA_DIST += tests/run tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
+
+EXTRA_PROGRAMS = tests/unit $(TSAN_TESTS) $(FUZZ_TESTS)
+if FUZZ
+check_PROGRAMS += $(FUZZ_TESTS)
+RUN_TESTS = tests/fuzz.sh
+else
+if TSAN
+check_PROGRAMS += $(TSAN_TESTS)
+RUN_TESTS = $(TSAN_TESTS)
+else
+if HAVE_CRITERION
+check_PROGRAMS += tests/unit $(TSAN_TESTS)
+endif
+RUN_TESTS = tests/unit $(TSAN_TESTS) $(SH_TESTS)
+endif
+endif
+
+# CHECK_ONLY="tests/unit" runs less; tests.count has the totals for ./dev check
+check-local: $(check_PROGRAMS)
+if !HAVE_CRITERION
+	@echo "make check needs Criterion (Debian: libcriterion-dev), which configure did not find: install it and configure again" >&2; exit 1
+endif
+	@FUZZ_TESTS="$(FUZZ_TESTS)" $(SHELL) $(srcdir)/tests/run $(abs_srcdir) $(abs_builddir) $${CHECK_ONLY-$(RUN_TESTS)}
