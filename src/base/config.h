@@ -4,12 +4,13 @@
  *
  *      X(field, NAME, type, default, affects_plan, help)
  *
- * type: INT (with optional k/M/G suffix, or "ms"/"s"/"min" when the help says a time), STR, BOOL (0/1/yes/no/true/false/on/off). A row gives the field of
- * struct config, the parser with its error ("TUTTI_CHANNELS: expected an integer 1..8, got \"x\""), `tutti info --config`, the man page, the digest of
- * what affects plans (compared between ranks), and the did-you-mean warning for unknown TUTTI_* names.
+ * type: TIME ("30s"), SIZE ("64k"), INT(min, max), WORD("one|of|these") or STR. A row gives the field of struct config, the parser with its error
+ * ("TUTTI_CHANNELS: expected an integer 0..8, got \"x\""), `tutti info --config`, the man page, the digest of what affects plans (compared between
+ * ranks), and the did-you-mean warning for unknown TUTTI_* names. A variable that is set but empty counts as not set.
  */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
+#include <limits.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,28 +20,28 @@
 	X(transport,    TRANSPORT, STR,  "shm,tcp", 0, "transports allowed, in order of preference: loop, shm, tcp") \
 	X(algo,         ALGO,      STR,  "",      1, "force an algorithm for every collective that has it; empty: the planner chooses") \
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \
-	X(channels,     CHANNELS,  INT,  "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
-	X(spin_us,      SPIN,      INT,  "-1",    0, "microseconds to spin before yielding; -1: 30 when ranks <= cores, else 0") \
-	X(yields,       YIELDS,    INT,  "20",    0, "times to yield before sleeping") \
+	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
+	X(spin_us,      SPIN,      INT(-1, 1000000), "-1",    0, "microseconds to spin before yielding; -1: 30 when ranks <= cores, else 0") \
+	X(yields,       YIELDS,    INT(0, 1000000), "20",    0, "times to yield before sleeping") \
 	X(iface,        IFACE,     STR,  "",      0, "network interface (eth0) or subnet (10.0.0.0/8, fd00::/8) for tcp and bootstrap; empty: the first usable, else loopback") \
 	X(tcp_sockbuf,  TCP_BUFFER, SIZE, "0",    0, "bytes of a TCP socket's send and receive buffer; 0: the system's own tuning") \
 	X(shm_slot,     SHM_SLOT,  SIZE, "0",     0, "bytes of a shared-memory slot; 0: from the cache size") \
 	X(shm_pull,     SHM_PULL,  SIZE, "0",     0, "private messages from this many bytes on are pulled with process_vm_readv; 0: never") \
 	X(loop_mode,    LOOP,      STR,  "",      0, "test modes of the loop transport: zero (no buffering), random (random slices), a number seeds it: zero,random,7") \
-	X(rank,         RANK,      INT,  "-1",    0, "this rank; with TUTTI_SIZE and TUTTI_ROOT instead of the launcher's variables") \
-	X(size,         SIZE,      INT,  "0",     0, "number of ranks") \
+	X(rank,         RANK,      INT(-1, INT_MAX), "-1",    0, "this rank; with TUTTI_SIZE and TUTTI_ROOT instead of the launcher's variables") \
+	X(size,         SIZE,      INT(0, INT_MAX), "0",     0, "number of ranks") \
 	X(root,         ROOT,      STR,  "",      0, "HOST:PORT where rank 0 listens for the others") \
 	X(secret,       SECRET,    STR,  "",      0, "the job's key: 64 hex digits, or any text (hashed); never printed") \
 	X(secret_file,  SECRET_FILE, STR, "",     0, "a file that holds the key") \
-	X(auth,         AUTH,      STR,  "key",   0, "key: without a key only loopback is accepted; none: trust the network") \
+	X(auth,         AUTH,      WORD("key|none"), "key",   0, "key: without a key only loopback is accepted; none: trust the network") \
 	X(node,         NODE,      STR,  "",      0, "name of this machine: ranks with equal names may share memory; empty: found") \
-	X(log,          LOG,       STR,  "warn",  0, "error, warn, info or debug") \
-	X(isa,          ISA,       STR,  "",      0, "kernels to use: baseline, avx2, avx512; empty: the best that the processor has")
+	X(log,          LOG,       WORD("error|warn|info|debug"), "warn",  0, "error, warn, info or debug") \
+	X(isa,          ISA,       WORD("|baseline|avx2|avx512"), "",      0, "kernels to use: baseline, avx2, avx512; empty: the best that the processor has")
 
 #define CONFIG_C_TIME int64_t
 #define CONFIG_C_SIZE size_t
-#define CONFIG_C_INT  int
-#define CONFIG_C_BOOL int
+#define CONFIG_C_INT(min, max) int
+#define CONFIG_C_WORD(words) const char *
 #define CONFIG_C_STR  const char *
 
 struct config {

@@ -4,5 +4,6 @@
 #define BASE_LOG_H
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_rank(int rank);                        /* this thread's rank from now on; -1: unknown, not printed */
+void log_limit(enum log_level level);           /* lines above it are dropped; config_get sets it from TUTTI_LOG, until then warn */
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #endif

@@ -1,0 +1,13 @@
+libtutti_core_la_SOURCES += \
+	src/base/auth.h \
+	src/base/clock.h \
+	src/base/config.c src/base/config.h \
+	src/base/err.c src/base/err.h \
+	src/base/half.h \
+	src/base/kernel.h \
+	src/base/kernel_plain.c \
+	src/base/log.c src/base/log.h \
+	src/base/parse.c \
+	src/base/reduce.c \
+	src/base/type.c src/base/type.h \
+	src/base/user_op.h
