@@ -4,9 +4,9 @@
  *
  *      X(field, NAME, type, default, affects_plan, help)
  *
- * type: TIME ("30s"), SIZE ("64k"), INT(min, max), WORD("one|of|these") or STR. A row gives the field of struct config, the parser with its error
- * ("TUTTI_CHANNELS: expected an integer 0..8, got \"x\""), `tutti info --config`, the man page, the digest of what affects plans (compared between
- * ranks), and the did-you-mean warning for unknown TUTTI_* names. A variable that is set but empty counts as not set.
+ * type: TIME ("30s"), SIZE ("64k"), INT(min, max), WORD("one|of|these") or STR. A row gives the field of struct config, the parser with its
+ * error ("TUTTI_CHANNELS: expected an integer 0..8, got \"x\""), `tutti info --config`, the man page, the digest of what affects plans
+ * (compared between ranks), and the did-you-mean warning for unknown TUTTI_* names. A variable that is set but empty counts as not set.
  */
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H

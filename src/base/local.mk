@@ -1,5 +1,5 @@
 libtutti_core_la_SOURCES += \
-	src/base/auth.h \
+	src/base/auth.c src/base/auth.h \
 	src/base/clock.h \
 	src/base/config.c src/base/config.h \
 	src/base/err.c src/base/err.h \

@@ -4,7 +4,7 @@
  *
  *      op = TUTTI_OPS + generation * OP_SLOTS + slot        so that a handle that was freed is not taken for its successor
  *
- * Create and free take the lock; look-ups take none: a slot is filled before its handle is stored, and is only believed while the handle is there.
+ * Create and free take the lock; look-ups take none: a slot is filled before its handle is stored, and believed only while the handle is there.
  */
 #include <base/err.h>
 #include <base/type.h>
