@@ -11,3 +11,4 @@ libtutti_core_la_SOURCES += \
 	src/base/reduce.c \
 	src/base/type.c src/base/type.h \
 	src/base/user_op.h
+libtutti_core_la_SOURCES += src/base/iface.c src/base/iface.h
