@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tutti info`: what this build is, what the environment says, what this machine can do. */
+#include <algo/algo.h>
+#include <base/config.h>
+#include <base/err.h>
+#include <base/type.h>
+#include <net/transport.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tools/tools.h>
+#include <unistd.h>
+
+struct info { int version, config, transports; };
+
+const struct arg info_args[] = {
+	{ 0, "version", NULL, "version, kernels in use, algorithms of each collective", ARG_FLAG, offsetof(struct info, version), 0, 1 },
+	{ 'c', "config", NULL, "every TUTTI_* variable: value in force, where it comes from, default, help", ARG_FLAG,
+	  offsetof(struct info, config), 0, 1 },
+	{ 't', "transports", NULL, "every transport: what it found here, or why it cannot run", ARG_FLAG, offsetof(struct info, transports), 0, 1 },
+	{ .kind = ARG_END },
+};
+
+static void show_version(void)
+{
+	int total = 0;
+
+	while (algo_table[total].name)
+		total++;
+	printf("tutti %s\nkernels %s\ncores %ld\n%d algorithms\n", tutti_version(), reduce_isa(), sysconf(_SC_NPROCESSORS_ONLN), total);
+	for (int c = 0; c < COLLS; c++) {
+		int n = 0;
+
+		for (const struct algo *a = algo_table; a->name; a++)
+			if (a->coll == (enum coll)c)
+				printf(n++ ? " %s" : "  %2$-15s%1$s", a->name, coll_rows[c].name);
+		printf(n ? "\n" : "");
+	}
+}
+
+static void show_rows(void)
+{
+	struct config_line line;
+
+	for (int i = 0; config_line(i, &line); i++) {
+		bool given = strcmp(line.from, "default");
+
+		printf("%-18s = %s  (%s", line.name, *line.value ? line.value : "\"\"", line.from);
+		printf(given ? "; default %s)" : ")", *line.dflt ? line.dflt : "\"\"");
+		printf("%s\n    ", line.affects_plan ? "  equal on all ranks" : "");
+		args_wrap(stdout, 4, line.help);
+	}
+}
+
+/* The parser stops at the first bad value: forget it, and look for the next. */
+static int show_bad(void)
+{
+	struct config c;
+	char name[64];
+	int bad = 0;
+
+	for (; config_parse(&c); bad++) {
+		snprintf(name, sizeof name, "%.*s", (int)strcspn(err_last(), ":"), err_last());
+		printf("bad value: %s\n", err_last());
+		if (!getenv(name))
+			return bad + 1;
+		unsetenv(name);
+	}
+	return bad;
+}
+
+static int show_transports(void)
+{
+	const struct config *c = config_get();
+
+	if (!c) {
+		fprintf(stderr, "tutti info: %s\n", err_last());
+		return EXIT_FAILURE;
+	}
+	for (const struct net_transport *const *t = net_transports; *t; t++) {
+		char found[256] = "";
+		int status = (*t)->probe(c, found, sizeof found);
+
+		printf("%-6s %s\n       ", (*t)->name, (*t)->help);
+		if (status)
+			printf("cannot run here: %s", err_last());
+		printf(status && *found ? " (%s)\n" : "%s\n", found);
+	}
+	return EXIT_SUCCESS;
+}
+
+int tool_info(int argc, char **argv)
+{
+	struct info i = { 0, 0, 0 };
+	int first = args_parse(info_args, argc, argv, false, &i), bad;
+
+	if (first < argc)
+		args_refuse(argv[0], "expected options only, got \"%s\"", argv[first]);
+	if (!i.version && !i.config && !i.transports)
+		i = (struct info){ 1, 1, 1 };
+	if (i.version)
+		show_version();
+	if (i.config)
+		show_rows();
+	bad = i.config ? show_bad() : 0;
+	if (i.transports && show_transports())
+		return EXIT_FAILURE;
+	return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The `tutti` command: one table drives dispatch, help and the man page. */
+#include <base/config.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tools/tools.h>
+#include <tutti/tutti.h>
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *summary;
+	const char *usage;              /* what stands behind the name */
+	const char *text;               /* paragraphs, separated by empty lines; a line that begins with a blank is an example */
+	const struct arg *args;         /* NULL: words only, explained in the text */
+};
+
+static const struct command commands[] = {
+	{ "run", tool_run, "start ranks on this machine", "-n N [OPTION...] [--] PROG [ARG...]",
+	  "Starts PROG N times, with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_RANK, MASTER_ADDR and MASTER_PORT set as torchrun names "
+	  "them, and with TUTTI_RANK, TUTTI_SIZE, TUTTI_ROOT and a random TUTTI_SECRET. Rank 0 gets the standard input, the others an empty one. "
+	  "Output is passed on by whole lines.\n\n"
+	  "When a rank fails, the others are ended, first by SIGTERM, two seconds later by SIGKILL. SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 "
+	  "are passed on to the ranks. Processes that ranks leave behind are killed at the end, and all of them when tutti run itself is killed. "
+	  "The exit status is that of the first rank that failed (128 + the signal's number when one killed it), 124 after --timeout, 127 "
+	  "when PROG cannot be started, 0 when all is well.\n\n"
+	  "For many machines use mpirun, srun or torchrun.\n\n"
+	  "  tutti run -n 4 -- ./train --steps 100", run_args },
+	{ "info", tool_info, "show version, configuration and transports", "[OPTION...]",
+	  "Without an option, all of it.", info_args },
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct command *find(const char *name)
+{
+	for (int i = 0; i < COMMANDS; i++)
+		if (!strcmp(commands[i].name, name))
+			return &commands[i];
+	return NULL;
+}
+
+static int unknown(const char *name)
+{
+	const char *names[COMMANDS + 1] = { NULL }, *near;
+
+	for (int i = 0; i < COMMANDS; i++)
+		names[i] = commands[i].name;
+	near = args_nearest(name, names);
+	fprintf(stderr, "tutti: unknown command \"%s\"", name);
+	fprintf(stderr, near ? "; did you mean %s?\n" : "\n", near);
+	fprintf(stderr, "Try: tutti --help\n");
+	return EXIT_USAGE;
+}
+
+static int help_all(FILE *f)
+{
+	fprintf(f, "usage: tutti COMMAND [OPTION...]\n\n");
+	for (int i = 0; i < COMMANDS; i++)
+		fprintf(f, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fprintf(f, "\ntutti help COMMAND says more; tutti info --config lists the TUTTI_* variables.\n");
+	return f == stdout ? EXIT_SUCCESS : EXIT_USAGE;
+}
+
+void tool_help(const char *name)
+{
+	const struct command *c = find(name);
+
+	printf("tutti %s: %s\n\nusage: tutti %s %s\n\n", c->name, c->summary, c->name, c->usage);
+	args_wrap(stdout, 0, c->text);
+	if (!c->args)
+		return;
+	printf("\noptions:\n");
+	args_print(stdout, c->args);
+}
+
+/* ---- the man page --------------------------------------------------------------------------------------------- */
+
+/* Text as roff takes it: no line begins with a control character, backslash and hyphen stand for themselves. */
+static void roff(const char *text)
+{
+	for (const char *p = text; *p; p++) {
+		if ((p == text || p[-1] == '\n') && (*p == '.' || *p == '\''))
+			printf("\\&");
+		if (*p == '\\')
+			printf("\\e");
+		else if (*p == '-')
+			printf("\\-");
+		else
+			putchar(*p);
+	}
+}
+
+/* Paragraphs; lines that begin with a blank are examples. */
+static void roff_text(const char *text)
+{
+	bool example = false;
+
+	while (*text) {
+		int len = (int)strcspn(text, "\n");
+		char line[2048];
+
+		snprintf(line, sizeof line, "%.*s", len, text);
+		if ((*line == ' ') != example)
+			printf(example ? ".EE\n" : ".PP\n.EX\n");
+		example = *line == ' ';
+		if (len) {
+			roff(line);
+			putchar('\n');
+		} else {
+			printf(".PP\n");
+		}
+		text += len + (text[len] == '\n');
+	}
+	if (example)
+		printf(".EE\n");
+}
+
+static void roff_args(const struct arg *a)
+{
+	for (; a->kind != ARG_END; a++) {
+		printf(".TP\n\\fB");
+		if (a->letter)
+			printf("\\-%c\\fR, \\fB", a->letter);
+		roff("--");
+		roff(a->name);
+		printf("\\fR");
+		if (a->meta)
+			printf(" \\fI%s\\fR", a->meta);
+		putchar('\n');
+		roff(a->help);
+		putchar('\n');
+	}
+}
+
+static void roff_config(void)
+{
+	struct config_line line;
+
+	printf(".SH ENVIRONMENT\n");
+	for (int i = 0; config_line(i, &line); i++) {
+		printf(".TP\n\\fB%s\\fR", line.name);
+		if (*line.dflt) {
+			printf(" (");
+			roff(line.dflt);
+			putchar(')');
+		}
+		putchar('\n');
+		roff(line.help);
+		printf("%s\n", line.affects_plan ? "; must be equal on all ranks" : "");
+	}
+}
+
+static int man(void)
+{
+	printf(".TH TUTTI 1 \"\" \"tutti %s\" \"User Commands\"\n", tutti_version());
+	printf(".SH NAME\ntutti \\- start, measure and inspect collective communication\n.SH SYNOPSIS\n");
+	for (int i = 0; i < COMMANDS; i++) {
+		printf("%s.B tutti %s\n", i ? ".br\n" : "", commands[i].name);
+		roff(commands[i].usage);
+		putchar('\n');
+	}
+	for (int i = 0; i < COMMANDS; i++) {
+		printf(".SH \"");
+		for (const char *p = commands[i].name; *p; p++)
+			putchar(toupper((unsigned char)*p));
+		printf("\"\n.B tutti %s\n", commands[i].name);
+		printf("\\- %s\n.PP\n", commands[i].summary);
+		roff_text(commands[i].text);
+		if (commands[i].args)
+			roff_args(commands[i].args);
+	}
+	roff_config();
+	return EXIT_SUCCESS;
+}
+
+/* ---- dispatch ------------------------------------------------------------------------------------------------- */
+
+static int help(const char *name)
+{
+	if (!name)
+		return help_all(stdout);
+	if (!find(name))
+		return unknown(name);
+	tool_help(name);
+	return EXIT_SUCCESS;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct command *c = find(argv[0]);
+
+	if (!c)
+		return unknown(argv[0]);
+	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
+		return help(c->name);
+	return c->run(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+	int status;
+
+	if (!word)
+		return help_all(stderr);
+	if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help"))
+		status = help(argv[2]);
+	else if (!strcmp(word, "--version"))
+		status = printf("tutti %s\n", tutti_version()) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	else if (!strcmp(word, "--man"))
+		status = man();
+	else
+		status = dispatch(argc - 1, argv + 1);
+	if (fflush(stdout) || ferror(stdout)) {
+		perror("tutti: standard output");
+		return EXIT_FAILURE;
+	}
+	return status;
+}
