@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transport_harness.h"
+#include <poll.h>
+#include <string.h>
+
+/* ---- ranks ---- */
+
+void fixed_key(struct auth_key *key, int which)
+{
+	memset(key, 0, sizeof(*key));
+	memset(key->bytes, which + 1, sizeof(key->bytes));
+}
+
+struct net_iface *rank_open(const char *transport, int rank, int n, const struct auth_key *key, struct config *config, struct address *addr)
+{
+	const struct net_transport *t = net_find(transport);
+	struct net_iface *f = NULL;
+	struct net_open o = { .rank = rank, .nranks = n, .key = key, .config = config };
+	char found[256];
+	need(t, "no transport %s", transport);
+	need(config_parse(config) == TUTTI_OK, "%s", err_last());
+	need(t->probe(config, found, sizeof(found)) == TUTTI_OK, "%s: %s", transport, err_last());
+	need(t->open(&f, &o) == TUTTI_OK, "%s: %s", transport, err_last());
+	need(f->rank == rank && f->nranks == n && f->t == t, "%s: the interface says who it is", transport);
+	addr->len = sizeof(addr->bytes);
+	need(t->address(f, addr->bytes, &addr->len) == TUTTI_OK, "%s: %s", transport, err_last());
+	return f;
+}
+
+struct net_ep *rank_connect(struct net_iface *f, int peer, const struct address *addr)
+{
+	struct net_ep *ep = NULL;
+	need(f->t->reaches(f, addr->bytes, addr->len) == TUTTI_OK, "%s: %s", f->t->name, err_last());
+	need(f->t->connect(f, peer, addr->bytes, addr->len, &ep) == TUTTI_OK, "%s: %s", f->t->name, err_last());
+	need(ep->peer == peer && ep->iface == f && !ep->status, "%s: the endpoint says where it leads", f->t->name);
+	return ep;
+}
+
+void rank_wait(struct net_iface *f, const volatile bool *complete)
+{
+	while (!*complete) {
+		if (f->t->progress(f) > 0)
+			continue;
+		struct pollfd p = { .fd = f->t->arm(f), .events = POLLIN };
+		if (f->t->progress(f) > 0 || *complete || p.fd == NET_BUSY)
+			continue;
+		need(poll(&p, 1, DEADLINE_MS) > 0, "%s: rank %d was not woken", f->t->name, f->rank);
+	}
+}
+
+void world_open(struct world *w, const char *transport, int n)
+{
+	memset(w, 0, sizeof(*w));
+	w->transport = transport;
+	w->n = n;
+	fixed_key(&w->key, 0);
+	for (int i = 0; i < n; i++)
+		w->f[i] = rank_open(transport, i, n, &w->key, &w->config, &w->addr[i]);
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < n; j++)
+			if (i != j)
+				w->ep[i][j] = rank_connect(w->f[i], j, &w->addr[j]);
+}
+
+void world_close(struct world *w)
+{
+	for (int i = 0; i < w->n; i++)
+		for (int j = 0; j < w->n; j++)
+			if (w->ep[i][j])
+				w->f[i]->t->quiesce(w->ep[i][j]);
+	for (int i = 0; i < w->n; i++)
+		w->f[i]->t->close(w->f[i]);
+}
+
+int world_progress(struct world *w)
+{
+	int moved = 0;
+	for (int i = 0; i < w->n; i++)
+		moved += w->f[i]->t->progress(w->f[i]);
+	return moved;
+}
+
+void world_idle(struct world *w, int turns)
+{
+	while (turns--)
+		world_progress(w);
+}
+
+/* ---- operations ---- */
+
+static void set(struct net_op *op, struct net_ep *ep, int channel, void *buf, size_t len, int flags)
+{
+	memset(op, 0, sizeof(*op));
+	op->ep = ep;
+	op->buf = buf;
+	op->mem = buf ? net_mem_find(buf, len) : NULL;
+	op->head = (struct net_head){ .sig = 7, .len = len, .opnum = 1 };
+	op->limit = len;
+	op->channel = (uint8_t)channel;
+	op->flags = (uint8_t)flags;
+}
+
+void send_set(struct net_op *op, struct net_ep *ep, int channel, const void *buf, size_t len) { set(op, ep, channel, (void *)(uintptr_t)buf, len, 0); }
+void recv_set(struct net_op *op, struct net_ep *ep, int channel, void *buf, size_t len) { set(op, ep, channel, buf, len, 0); }
+void view_set(struct net_op *op, struct net_ep *ep, int channel, size_t len) { set(op, ep, channel, NULL, len, NET_VIEW); }
+
+void send_post(struct net_op *op, struct net_ep *ep, int channel, const void *buf, size_t len)
+{
+	send_set(op, ep, channel, buf, len);
+	ep->iface->t->send(op);
+}
+
+void recv_post(struct net_op *op, struct net_ep *ep, int channel, void *buf, size_t len)
+{
+	recv_set(op, ep, channel, buf, len);
+	ep->iface->t->recv(op);
+}
+
+void view_post(struct net_op *op, struct net_ep *ep, int channel, size_t len)
+{
+	view_set(op, ep, channel, len);
+	ep->iface->t->recv(op);
+}
+
+void well(const struct net_op *op)
+{
+	need(op->complete && !op->status && op->done == op->head.len, "%s: %s, %zu of %zu bytes, %s", op->ep->iface->t->name, err_name(op->status), op->done,
+	     (size_t)op->head.len, op->ep->why);
+}
+
+/* ---- bytes ---- */
+
+void *bytes_new(size_t len)
+{
+	void *p = malloc(len + !len);
+	need(p, "no memory for %zu bytes", len);
+	memset(p, 0xee, len);
+	return p;
+}
+
+static unsigned char pattern(size_t i, unsigned seed) { return (unsigned char)(i * 131 + (i >> 8) * 29 + (i >> 16) * 7 + seed * 57); }
+
+void pattern_fill(void *p, size_t len, unsigned seed)
+{
+	for (size_t i = 0; i < len; i++)
+		((unsigned char *)p)[i] = pattern(i, seed);
+}
+
+void pattern_check(const void *p, size_t from, size_t len, unsigned seed)
+{
+	const unsigned char *b = p;
+	for (size_t i = 0; i < len; i++)
+		need(b[i] == pattern(from + i, seed), "byte %zu: expected %d, got %d", from + i, pattern(from + i, seed), b[i]);
+}
+
+void canary_check(const void *p, size_t len)
+{
+	const unsigned char *b = p;
+	for (size_t i = 0; i < len; i++)
+		need(b[i] == 0xee, "byte %zu was written: %d", i, b[i]);
+}
+
+uint32_t random_below(uint32_t *state, uint32_t n)
+{
+	*state = *state * 1664525 + 1013904223;
+	return (uint32_t)((uint64_t)(*state >> 4) * n >> 28);
+}
+
+size_t view_eat(struct net_op *op, size_t most, unsigned seed)
+{
+	size_t rest = op->head.len - op->done, n = op->avail < most ? op->avail : most / NET_GRAIN * NET_GRAIN;
+	if (op->complete || !op->avail)
+		return 0;
+	need(op->avail <= rest, "%zu bytes in view of the %zu that remain", op->avail, rest);
+	need(op->avail % NET_GRAIN == 0 || op->avail == rest, "a view of %zu bytes splits a grain", op->avail);
+	need(op->done + op->avail <= op->limit, "a view of [%zu, %zu) beyond the limit %zu", op->done, op->done + op->avail, op->limit);
+	pattern_check(op->view, op->done, n, seed);
+	op->ep->iface->t->release(op, n);
+	return n;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The transports' behaviour suite: one body, every transport.
+ *
+ *      EVERY_TRANSPORT(order_is_kept)          makes loop::order_is_kept, shm::order_is_kept, tcp::order_is_kept
+ *      {
+ *              struct world w;
+ *              world_open(&w, transport, 2);   ranks 0 and 1, driven by this thread, connected to one another
+ *              ...
+ *              until(&w, op.complete);         progress of all of them, with a deadline
+ *              world_close(&w);
+ *      }
+ *
+ * Ranks in threads or in processes of their own use rank_open and rank_wait. A failed need() says where and why, and aborts the program: it works in
+ * every thread and process, with Criterion and without.
+ */
+#ifndef TRANSPORT_HARNESS_H
+#define TRANSPORT_HARNESS_H
+#include <base/clock.h>
+#include <net/transport.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { WORLD_MAX = 6, DEADLINE_MS = 30000 };
+
+#define EVERY_TRANSPORT(what) \
+	static void what(const char *transport); \
+	Test(loop, what) { what("loop"); } \
+	Test(shm, what) { what("shm"); } \
+	Test(tcp, what) { what("tcp"); } \
+	static void what(const char *transport)
+
+/* Those whose ranks may be processes. */
+#define EVERY_PROCESS_TRANSPORT(what) \
+	static void what(const char *transport); \
+	Test(shm, what) { what("shm"); } \
+	Test(tcp, what) { what("tcp"); } \
+	static void what(const char *transport)
+
+#define need(cond, ...) \
+	do { \
+		if (!(cond)) { \
+			fprintf(stderr, "%s:%d: not true: %s: ", __FILE__, __LINE__, #cond); \
+			fprintf(stderr, __VA_ARGS__); \
+			fprintf(stderr, "\n"); \
+			abort(); \
+		} \
+	} while (0)
+
+/* ---- ranks ---- */
+
+struct address { unsigned char bytes[NET_ADDR_MAX]; size_t len; };
+
+void fixed_key(struct auth_key *key, int which);
+/* An interface with the default configuration, but for `with` ("NAME=value,NAME=value" of TUTTI_*, or NULL). config must live as long. */
+struct net_iface *rank_open(const char *transport, int rank, int n, const struct auth_key *key, struct config *config, struct address *addr);
+struct net_ep *rank_connect(struct net_iface *f, int peer, const struct address *addr);
+void rank_wait(struct net_iface *f, const volatile bool *complete);     /* sleeps: arm and poll; a wake-up that is lost fails */
+
+struct world {
+	const char *transport;
+	int n;
+	struct auth_key key;
+	struct config config;
+	struct address addr[WORLD_MAX];
+	struct net_iface *f[WORLD_MAX];
+	struct net_ep *ep[WORLD_MAX][WORLD_MAX];        /* [a][b]: at a, to b */
+};
+
+void world_open(struct world *w, const char *transport, int n);
+void world_close(struct world *w);
+int world_progress(struct world *w);
+
+#define until(w, cond) \
+	for (int64_t until_ = clock_after_ms(DEADLINE_MS); !(cond);) { \
+		world_progress(w); \
+		need(clock_ns() < until_, "%s: waited %d s for it", (w)->transport, DEADLINE_MS / 1000); \
+	}
+
+/* Progress a while; for what must not happen. */
+void world_idle(struct world *w, int turns);
+
+/* ---- operations: limit is len, the head is { sig 7, opnum 1 } ---- */
+
+void send_set(struct net_op *op, struct net_ep *ep, int channel, const void *buf, size_t len);
+void recv_set(struct net_op *op, struct net_ep *ep, int channel, void *buf, size_t len);
+void view_set(struct net_op *op, struct net_ep *ep, int channel, size_t len);
+void send_post(struct net_op *op, struct net_ep *ep, int channel, const void *buf, size_t len);
+void recv_post(struct net_op *op, struct net_ep *ep, int channel, void *buf, size_t len);
+void view_post(struct net_op *op, struct net_ep *ep, int channel, size_t len);
+void well(const struct net_op *op);             /* complete and without error */
+
+/* ---- bytes ---- */
+
+void *bytes_new(size_t len);                    /* malloc that succeeds, filled with 0xee */
+void pattern_fill(void *p, size_t len, unsigned seed);
+void pattern_check(const void *p, size_t from, size_t len, unsigned seed);      /* p holds the bytes [from, from + len) of the pattern */
+void canary_check(const void *p, size_t len);   /* still 0xee */
+uint32_t random_below(uint32_t *state, uint32_t n);
+
+/* Check what a view shows and release up to `most` bytes of it, in whole grains. How many. */
+size_t view_eat(struct net_op *op, size_t most, unsigned seed);
+#endif
