@@ -4,7 +4,10 @@ libtutti_core_la_SOURCES += \
 	src/base/config.c src/base/config.h \
 	src/base/err.c src/base/err.h \
 	src/base/half.h \
-	src/base/kernel.h \
+	src/base/kernel.h src/base/kernel_body.h \
+	src/base/kernel_avx2.c \
+	src/base/kernel_avx512.c \
+	src/base/kernel_baseline.c \
 	src/base/kernel_plain.c \
 	src/base/log.c src/base/log.h \
 	src/base/parse.c \
