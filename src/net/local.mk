@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-libtutti_core_la_SOURCES += src/net/transport.h src/net/registry.c src/net/help.c src/net/mem.c
+libtutti_core_la_SOURCES += src/net/transport.h src/net/registry.c src/net/help.c src/net/mem.c src/net/world.h src/net/world.c

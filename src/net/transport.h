@@ -64,6 +64,7 @@ struct net_op {
 	size_t limit;           /* bytes the transport may touch: <= head.len; only grows */
 	uint8_t channel, flags;
 	/* the transport's; read by the caller */
+	bool passive;           /* send: all is published, the peer can take the rest without any further call here (the bytes must stay until complete) */
 	bool complete;          /* done == len and the head has been exchanged; or status < 0. The transport does not touch the op again. */
 	int status;             /* 0, or negative once complete */
 	size_t done;            /* send: [0,done) may be overwritten. plain recv: [0,done) has arrived. view: [0,done) has been released */

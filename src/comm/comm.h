@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The communicator: ties the floors together and owns them all.
+ *
+ *      tutti_all_reduce --> call (arguments, checked) --> plan (cached) --> engine: run --> wait
+ *
+ * Order of birth: boot (who are we), world (transports), exchange of blobs and digests, engine. Death in the other order, after everybody's goodbye.
+ */
+#ifndef COMM_COMM_H
+#define COMM_COMM_H
+#include <exec/engine.h>
+
+enum { PLAN_BUCKETS = 256, PLANS_MAX = 512 };
+
+struct call {                           /* one collective as the user wrote it */
+	enum coll coll;
+	const void *send;
+	void *recv;
+	size_t count;
+	int type, op, root;
+};
+
+struct plan_entry {
+	struct plan_entry *next;        /* of its bucket */
+	struct plan *plan;
+	enum coll coll;
+	size_t count;
+	int type, op, root;
+	uint32_t user_op;               /* a handle may be used again for another operator */
+};
+
+struct sched_entry {
+	struct sched_entry *next;
+	struct sched *sched;
+	int channels, pieces;
+};
+
+struct plans {
+	struct plan_entry *bucket[PLAN_BUCKETS], *last;
+	struct sched_entry *scheds;
+	uint32_t n;
+};
+
+struct tutti_mem { struct tutti_mem *next; void *ptr; size_t bytes; };
+
+struct tutti_comm {
+	struct engine engine;
+	struct world world;
+	struct boot *boot;
+	struct auth_key key;
+	struct config config;           /* the process's, with the caller's overrides */
+	char *transport, *algo;         /* those overrides' strings */
+	int rank, nranks;
+	struct plans plans;
+	struct tutti_request *idle;     /* requests to use again */
+	struct tutti_mem *registered;
+	char error[ERR_TEXT];
+};
+
+struct tutti_request {
+	struct tutti_request *next;     /* idle */
+	struct tutti_comm *comm;
+	struct plan *plan;
+	struct run *run;                /* NULL: not running */
+	const void *send;
+	void *recv;
+	bool persistent;
+};
+
+/* The plan for a checked call, made when it is the first of its kind. */
+int plans_get(struct tutti_comm *c, const struct call *k, struct plan **plan);
+void plans_free(struct plans *p);
+
+/* TUTTI_OK, or TUTTI_ERR_INVALID with what was expected and what came. */
+int call_check(const struct tutti_comm *c, const struct call *k);
+
+/* Keep the sentence of a failure for tutti_last_error(comm); returns status. */
+int comm_error(struct tutti_comm *c, int status);
+
+/* Called inside the engine; starts it unless persistent. *req on success only. */
+int request_new(struct tutti_comm *c, struct plan *plan, const struct call *k, bool persistent, struct tutti_request **req);
+void request_free_all(struct tutti_comm *c);
+#endif

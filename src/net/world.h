@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All transports of one communicator, and which of them reaches whom.
+ *
+ *      world_open -> world_blob ~~ all-gather of blobs ~~> world_meet -> world_ep(peer): an endpoint, made when first needed
+ *
+ * For a pair, the lower rank's order of preference counts: its first transport that the other also opened and that reaches. Both ends compute the same.
+ */
+#ifndef NET_WORLD_H
+#define NET_WORLD_H
+#include <net/transport.h>
+
+enum { WORLD_TRANSPORTS = 8 };
+
+struct world {
+	int rank, nranks, nifaces;
+	struct net_iface *ifaces[WORLD_TRANSPORTS];     /* in order of preference */
+	struct net_ep **eps;            /* by rank; NULL until needed */
+	unsigned char *blobs;           /* nranks * world_blob_size() */
+	int on_machine;                 /* ranks on this rank's machine */
+	int cores;                      /* the fewest cores any rank may run on */
+	bool one_machine;               /* all ranks on one machine, reaching each other without a network */
+};
+
+/* transports: comma list, e.g. "shm,tcp". A name that is unknown is an error; one that cannot run here is left out (at info level, with its reason); none left is an error. */
+int world_open(struct world *w, int rank, int nranks, const char *transports, const struct auth_key *key, const struct config *c);
+void world_close(struct world *w);
+
+size_t world_blob_size(void);
+int world_blob(struct world *w, void *blob);                    /* this rank's, for the exchange */
+int world_meet(struct world *w, const void *all_blobs);         /* takes a copy */
+
+/* The endpoint to peer; fails when no transport reaches it (sentence: every transport and its reason). */
+int world_ep(struct world *w, int peer, struct net_ep **ep);
+const struct net_transport *world_transport(struct world *w, int peer);        /* which would be used; NULL: none */
+
+static inline int world_progress(struct world *w)
+{
+	int moved = 0;
+	for (int i = 0; i < w->nifaces; i++)
+		moved += w->ifaces[i]->t->progress(w->ifaces[i]);
+	return moved;
+}
+#endif
