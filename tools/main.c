@@ -19,7 +19,7 @@ struct command {
 static const struct command commands[] = {
 	{ "run", tool_run, "start ranks on this machine", "-n N [OPTION...] [--] PROG [ARG...]",
 	  "Starts PROG N times, with RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, GROUP_RANK, MASTER_ADDR and MASTER_PORT set as torchrun names "
-	  "them, and with TUTTI_RANK, TUTTI_SIZE, TUTTI_ROOT and a random TUTTI_SECRET. Rank 0 gets the standard input, the others an empty one. "
+	  "them, and with TUTTI_ROOT and a random TUTTI_SECRET. Rank 0 gets the standard input, the others an empty one. "
 	  "Output is passed on by whole lines.\n\n"
 	  "When a rank fails, the others are ended, first by SIGTERM, two seconds later by SIGKILL. SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 "
 	  "are passed on to the ranks. Processes that ranks leave behind are killed at the end, and all of them when tutti run itself is killed. "

@@ -53,9 +53,10 @@ static void set_number(const char *name, int value)
 static void set_environment(const struct job *j, int rank)
 {
 	const struct { const char *name; int value; } numbers[] = {
-		{ "RANK", rank }, { "LOCAL_RANK", rank }, { "TUTTI_RANK", rank }, { "GROUP_RANK", 0 }, { "MASTER_PORT", j->master_port },
-		{ "WORLD_SIZE", j->l->nranks }, { "LOCAL_WORLD_SIZE", j->l->nranks }, { "TUTTI_SIZE", j->l->nranks },
+		{ "RANK", rank }, { "LOCAL_RANK", rank }, { "GROUP_RANK", 0 }, { "MASTER_PORT", j->master_port },
+		{ "WORLD_SIZE", j->l->nranks }, { "LOCAL_WORLD_SIZE", j->l->nranks },
 	};
+	static const char *const outer[] = { "TUTTI_RANK", "TUTTI_SIZE", "TUTTI_SECRET_FILE" };      /* would win over ours */
 	char root[32];
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -64,7 +65,8 @@ static void set_environment(const struct job *j, int rank)
 	setenv("MASTER_ADDR", "127.0.0.1", 1);
 	setenv("TUTTI_ROOT", root, 1);
 	setenv("TUTTI_SECRET", j->secret, 1);
-	unsetenv("TUTTI_SECRET_FILE");
+	for (size_t i = 0; i < sizeof outer / sizeof *outer; i++)
+		unsetenv(outer[i]);
 }
 
 /* ---- starting --------------------------------------------------------------------------------------------------- */
