@@ -4,6 +4,7 @@
  * the old one, and the struct of a freed region, which a look-up in another thread may still be reading, until the process ends (a few words a change).
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <net/transport.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -62,8 +63,8 @@ int net_mem_new(size_t bytes, const struct net_mem **mem)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a shared region");
 	m->len = (bytes + page - 1) / page * page;
 	m->base = MAP_FAILED;
-	m->fd = memfd_create("tutti", MFD_CLOEXEC);
-	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->len) < 0 ||
+	m->fd = memfd_create("tutti", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (m->fd < 0 || ftruncate(m->fd, (off_t)m->len) < 0 || fcntl(m->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0 ||
 	    (m->base = mmap(NULL, m->len, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0)) == MAP_FAILED) {
 		err_sys("cannot make %zu bytes of shared memory", m->len);
 		goto fail;

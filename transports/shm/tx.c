@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The sending end of a lane. Short messages are copied into lines; long private ones through the ring of slots; long ones in a region are lent. */
+#include "shm.h"
+#include <string.h>
+
+/* Lines consumed by the peer; what it tells is believed within reason. */
+static bool tx_room(struct shm_tx *t, size_t need)
+{
+	if (t->line + need - t->room <= SHM_LINES)
+		return true;
+	uint64_t room = atomic_load_explicit(&t->end.its->back.lines, memory_order_acquire);
+	if (room < t->room || room > t->line) {
+		shm_ep_lost(t->end.e, TUTTI_ERR_PEER, "its line counter is broken");
+		return false;
+	}
+	t->room = room;
+	return t->line + need - room <= SHM_LINES;
+}
+
+/* n lines in a row, or NULL when the ring is full. */
+static struct shm_line *tx_lines(struct shm_tx *t, size_t n)
+{
+	size_t at = t->line % SHM_LINES, skip = at + n > SHM_LINES ? SHM_LINES - at : 0;
+	struct shm_line *line = t->end.mine->line;
+	if (!tx_room(t, skip + n))
+		return NULL;
+	if (skip) {
+		line[at].kind = SHM_SKIP;
+		atomic_store_explicit(&line[at].flag, (uint32_t)t->line + 1, memory_order_release);
+		t->line += skip;
+		at = 0;
+	}
+	return line + at;
+}
+
+/* The message's bytes (or their place) are written: let the peer see it. */
+static void tx_publish(struct shm_tx *t, struct shm_line *l, const struct net_op *op, enum shm_kind kind, size_t lines)
+{
+	l->kind = kind;
+	l->head = op->head;
+	atomic_store_explicit(&l->flag, (uint32_t)t->line + 1, memory_order_release);
+	t->line += lines;
+}
+
+static int tx_short(struct shm_tx *t, struct net_op *op)
+{
+	size_t len = op->head.len, body = len > SHM_IN_HEAD ? (len + 63) / 64 : 0;
+	struct shm_line *l = op->limit == len ? tx_lines(t, 1 + body) : NULL;
+	if (!l)
+		return 0;
+	if (len)
+		memcpy(body ? (unsigned char *)(l + 1) : l->bytes, op->buf, len);
+	tx_publish(t, l, op, SHM_LINE, 1 + body);
+	shm_wake(t->end.e, SHM_ASLEEP);
+	net_fifo_pop(&t->queue);
+	op->done = len;
+	net_op_end(op, TUTTI_OK);
+	return 1;
+}
+
+/* Learn how far the peer has released the stream. */
+static bool tx_learn(struct shm_tx *t)
+{
+	uint64_t released = atomic_load_explicit(&t->end.its->back.bytes, memory_order_acquire);
+	if (released == t->released)
+		return false;
+	if (released < t->released || released > (t->kind ? t->base + shm_grain(t->sent) : t->next)) {
+		shm_ep_lost(t->end.e, TUTTI_ERR_PEER, "its byte counter is broken");
+		return false;
+	}
+	t->released = released;
+	return true;
+}
+
+static size_t released_of(const struct shm_tx *t, uint64_t base, size_t len)
+{
+	return t->released <= base ? 0 : t->released - base < len ? (size_t)(t->released - base) : len;
+}
+
+/* Lent messages are done as far as the peer has released them. */
+static int tx_settle(struct shm_tx *t)
+{
+	bool lent = t->kind == SHM_MEM || t->kind == SHM_PULL;
+	if ((!t->await.head && !lent) || !tx_learn(t))
+		return 0;
+	struct net_op *op;
+	while ((op = t->await.head)) {
+		op->done = released_of(t, op->priv[0], op->head.len);
+		if (op->done < op->head.len)
+			return 1;
+		net_fifo_pop(&t->await);
+		net_op_end(op, TUTTI_OK);
+	}
+	if (lent)
+		t->queue.head->done = released_of(t, t->base, t->sent);
+	return 1;
+}
+
+/* How does a long message go? A function of its length and its memory. */
+static void tx_start(struct shm_tx *t, const struct net_op *op)
+{
+	struct shm_ep *e = t->end.e;
+	size_t pull = shm_of(e)->config->shm_pull;
+	t->kind = op->mem && shm_lend(e, op->mem) ? SHM_MEM : e->pulls && pull && op->head.len >= pull ? SHM_PULL : SHM_SLOT;
+	t->base = t->next;
+	t->sent = 0;
+	if (t->kind == SHM_SLOT) {      /* drained: start again at the ring's first byte, which both caches know */
+		tx_learn(t);
+		if (t->released == t->next)
+			t->base = t->floor = (t->next + t->end.mask) & ~t->end.mask;
+	}
+}
+
+/* Bytes of the ring that are free from pos on. */
+static size_t tx_space(const struct shm_tx *t, uint64_t pos)
+{
+	return t->end.mask + 1 - (pos - (t->released > t->floor ? t->released : t->floor));
+}
+
+/* Copy into the ring what is ready and fits, a slot at most. Returns the message's bytes that the peer may read. */
+static size_t tx_stage(struct shm_tx *t, const struct net_op *op)
+{
+	uint64_t pos = t->base + t->sent, size = t->end.mask + 1, at = pos & t->end.mask;
+	size_t want = op->limit - t->sent, slot = size / SHM_SLOTS;
+	size_t n = want < slot ? want : slot;
+	if (n > size - at)
+		n = size - at;
+	if (n > tx_space(t, pos)) {
+		tx_learn(t);
+		n = n < tx_space(t, pos) ? n : tx_space(t, pos);
+	}
+	if (t->sent + n < op->head.len)
+		n -= n % NET_GRAIN;
+	memcpy(t->end.slots + at, (const char *)op->buf + t->sent, n);
+	return t->sent + n;
+}
+
+static void tx_announce(struct shm_tx *t, struct shm_line *l, const struct net_op *op)
+{
+	l->far.base = t->base;
+	l->far.ready = t->base + t->sent;
+	l->far.mem = t->kind == SHM_MEM ? op->mem->id : 0;
+	l->far.at = t->kind == SHM_MEM ? (uint64_t)((char *)op->buf - (char *)op->mem->base) : (uint64_t)(uintptr_t)op->buf;
+	tx_publish(t, l, op, t->kind, 1);
+}
+
+static int tx_long(struct shm_tx *t, struct net_op *op)
+{
+	struct shm_line *l = NULL;
+	if (op->limit == t->sent || (!t->sent && !(l = tx_lines(t, 1))))
+		return 0;
+	if (!t->kind)
+		tx_start(t, op);
+	size_t n = t->kind == SHM_SLOT ? tx_stage(t, op) : op->limit;
+	if (n == t->sent || t->end.e->ep.status)
+		return 0;
+	t->sent = n;
+	if (l)
+		tx_announce(t, l, op);
+	else
+		atomic_store_explicit(&t->end.mine->ready, t->base + n, memory_order_release);
+	shm_wake(t->end.e, SHM_ASLEEP);
+	if (t->kind == SHM_SLOT)
+		op->done = n;
+	if (n < op->head.len)
+		return 1;
+	net_fifo_pop(&t->queue);
+	t->next = t->base + shm_grain(n);
+	if (t->kind == SHM_SLOT) {
+		net_op_end(op, TUTTI_OK);
+	} else {
+		op->priv[0] = t->base;
+		net_fifo_push(&t->await, op);
+	}
+	t->kind = SHM_NONE;
+	t->sent = 0;
+	return 1;
+}
+
+int shm_tx_step(struct shm_tx *t)
+{
+	int moved = tx_settle(t);
+	struct net_op *op;
+	while ((op = t->queue.head)) {
+		if (!(op->head.len <= SHM_SHORT ? tx_short(t, op) : tx_long(t, op)))
+			break;
+		moved = 1;
+		if (t->queue.head == op)
+			break;
+	}
+	return moved;
+}
