@@ -18,6 +18,7 @@
  *
  * The wait rule. Before a step touches element e, every step it waits for must have finished with e; or, if that step never touches e, be complete: its own elements
  * done and every step *it* waits for complete. "Touches" is judged as if the rank were in place. Waits are derived by the recorder, never written by a builder.
+ * A step that has no elements (a nop; a count below k; a barrier) is done, and its empty message sent, only when every step it waits for is complete.
  */
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H
@@ -103,7 +104,10 @@ struct algo {
 	const char *help;               /* one line: when it is good, rounds and volume, source */
 };
 
-/* Emit steps. Errors (bad spans, too many channels, out of memory) stick to the recorder and come out of sched_build. */
+/*
+ * Emit steps. Errors (bad spans, too many channels, out of memory) stick to the recorder and come out of sched_build.
+ * A set is given as n ranks in any order (NULL: 0 ... n - 1); this rank is left out of it.
+ */
 void rec_channel(struct recorder *w, int channel);      /* of the steps that follow; 0 at first */
 void rec_scratch(struct recorder *w, uint32_t chunks);  /* scratch wanted, in chunks (the largest call counts) */
 void rec_send(struct recorder *w, int peer, struct span src);
@@ -116,7 +120,10 @@ void rec_copy(struct recorder *w, struct span dst, struct span src);
 
 static inline struct span span(enum sched_buf buf, uint32_t chunk, uint32_t n) { return (struct span){ (uint8_t)buf, chunk, n }; }
 
-/* Build rank's schedule. *s on success only; sched_free it. TUTTI_ERR_UNSUPPORTED when the algorithm cannot do p (sentence). */
+/*
+ * Build rank's schedule. *s on success only; sched_free it. TUTTI_ERR_UNSUPPORTED when the algorithm cannot do p (sentence).
+ * One rank alone needs no algorithm: its schedule is a copy, and the builder is not asked.
+ */
 int sched_build(struct sched **s, const struct algo *a, const struct problem *p, int rank);
 void sched_free(struct sched *s);
 
@@ -138,6 +145,8 @@ static inline uint32_t sched_alias_chunk(const struct sched *s, struct span x)
 }
 static inline bool sched_same_line(struct span a, struct span b) { return (a.buf == BUF_SCRATCH) == (b.buf == BUF_SCRATCH); }
 
+extern const char *const step_names[], *const buf_names[];      /* "recv_reduce", "scratch" */
 void sched_print(FILE *f, const struct sched *s);       /* the picture above */
+void sched_print_step(FILE *f, const struct sched *s, uint32_t i);
 
 #endif
