@@ -30,7 +30,7 @@ struct boot_spec {
 	int local_rank, local_size;     /* -1, 0 when the launcher did not say */
 	struct auth_key key;            /* key.none: none was given (refused beyond loopback unless TUTTI_AUTH=none) */
 	char host[256];                 /* rank 0's store; "" with nranks 1 */
-	int port;
+	int port, ports;                /* rank 0 takes the first that is free of `ports` from `port` on (0: of one), the others look for it there */
 	int listen_fd;                  /* rank that serves the store: an already listening socket it takes over, or -1 to bind host:port itself */
 	int serves;                     /* this rank serves the store */
 	const char *source;             /* "TUTTI_RANK", "torchrun", "unique id", "alone": for messages and tutti info */
