@@ -61,7 +61,7 @@ struct net_op {
 	void *buf;              /* send: source (never written); plain recv: destination; view: unused */
 	const struct net_mem *mem;      /* the region buf lies in, or NULL: private memory */
 	struct net_head head;
-	size_t limit;           /* bytes the transport may touch: <= head.len; only grows */
+	size_t limit;           /* bytes of buf the transport may touch: <= head.len; only grows. A view has none: the caller releases what it may */
 	uint8_t channel, flags;
 	/* the transport's; read by the caller */
 	bool passive;           /* send: all is published, the peer can take the rest without any further call here (the bytes must stay until complete) */
