@@ -10,6 +10,9 @@
 tests_unit_SOURCES =
 
 # -- sources: one file a line
+tests_unit_SOURCES += tests/transport_harness.c tests/transport_harness.h
+tests_unit_SOURCES += tests/test_transport.c
+tests_unit_SOURCES += tests/test_transport_stream.c
 
 # -- end of sources
 

@@ -4,11 +4,11 @@
  *
  *      EVERY_TRANSPORT(order_is_kept)          makes loop::order_is_kept, shm::order_is_kept, tcp::order_is_kept
  *      {
- *              struct world w;
- *              world_open(&w, transport, 2);   ranks 0 and 1, driven by this thread, connected to one another
+ *              struct party w;
+ *              party_open(&w, transport, 2);   ranks 0 and 1, driven by this thread, connected to one another
  *              ...
  *              until(&w, op.complete);         progress of all of them, with a deadline
- *              world_close(&w);
+ *              party_close(&w);
  *      }
  *
  * Ranks in threads or in processes of their own use rank_open and rank_wait. A failed need() says where and why, and aborts the program: it works in
@@ -21,7 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { WORLD_MAX = 6, DEADLINE_MS = 30000 };
+enum { PARTY_MAX = 6, DEADLINE_MS = 30000 };
 
 #define EVERY_TRANSPORT(what) \
 	static void what(const char *transport); \
@@ -57,28 +57,27 @@ struct net_iface *rank_open(const char *transport, int rank, int n, const struct
 struct net_ep *rank_connect(struct net_iface *f, int peer, const struct address *addr);
 void rank_wait(struct net_iface *f, const volatile bool *complete);     /* sleeps: arm and poll; a wake-up that is lost fails */
 
-struct world {
+struct party {
 	const char *transport;
 	int n;
 	struct auth_key key;
 	struct config config;
-	struct address addr[WORLD_MAX];
-	struct net_iface *f[WORLD_MAX];
-	struct net_ep *ep[WORLD_MAX][WORLD_MAX];        /* [a][b]: at a, to b */
+	struct address addr[PARTY_MAX];
+	struct net_iface *f[PARTY_MAX];
+	struct net_ep *ep[PARTY_MAX][PARTY_MAX];        /* [a][b]: at a, to b */
 };
 
-void world_open(struct world *w, const char *transport, int n);
-void world_close(struct world *w);
-int world_progress(struct world *w);
+void party_open(struct party *w, const char *transport, int n);
+void party_close(struct party *w);
+int party_progress(struct party *w);
 
+/* until(&w, cond) turn();  progress of all ranks, and the statement, until cond. */
 #define until(w, cond) \
-	for (int64_t until_ = clock_after_ms(DEADLINE_MS); !(cond);) { \
-		world_progress(w); \
-		need(clock_ns() < until_, "%s: waited %d s for it", (w)->transport, DEADLINE_MS / 1000); \
-	}
+	for (int64_t until_ = clock_after_ms(DEADLINE_MS); !(cond); party_turn(w, until_, #cond))
+void party_turn(struct party *w, int64_t deadline, const char *what);
 
 /* Progress a while; for what must not happen. */
-void world_idle(struct world *w, int turns);
+void party_idle(struct party *w, int turns);
 
 /* ---- operations: limit is len, the head is { sig 7, opnum 1 } ---- */
 
