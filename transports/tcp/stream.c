@@ -119,8 +119,9 @@ int tcp_send_some(struct tcp_chan *c)
 /* Where the next payload of op goes, and how much of it may. */
 static size_t room(const struct tcp_chan *c, const struct net_op *op)
 {
-	size_t upto = op->limit - op->done - c->held;
-	return op->flags & NET_VIEW ? least(upto, TCP_STAGING - c->start - c->held) : upto;
+	if (op->flags & NET_VIEW)
+		return least(op->head.len - op->done - c->held, TCP_STAGING - c->start - c->held);
+	return op->limit - op->done;
 }
 
 bool tcp_wants_recv(const struct tcp_chan *c)

@@ -72,7 +72,7 @@ static int tcp_open(struct net_iface **iface, const struct net_open *o)
 	struct tcp_iface *f = calloc(1, sizeof(*f));
 	if (!f)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a tcp interface");
-	f->base = (struct net_iface){ .t = &tcp_transport, .rank = o->rank, .nranks = o->nranks };
+	f->base = (struct net_iface){ .rank = o->rank, .nranks = o->nranks };
 	f->key = o->key;
 	f->sockbuf = o->config->tcp_sockbuf > INT_MAX / 2 ? INT_MAX / 2 : (int)o->config->tcp_sockbuf;
 	f->listen = (struct tcp_watch){ .fd = -1, .kind = WATCH_LISTEN };
@@ -145,7 +145,7 @@ enum { SENDS };         /* of net_op.priv: is it a send? */
 static bool post(struct tcp_chan *c, struct net_op *op, struct net_fifo *q, uint32_t *seq)
 {
 	struct tcp_iface *f = tcp_iface_of(c->ep);
-	op->complete = false;
+	op->complete = op->passive = false;
 	op->status = 0;
 	op->done = op->avail = 0;
 	op->view = NULL;

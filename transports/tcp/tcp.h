@@ -102,8 +102,6 @@ struct tcp_iface {
 
 static inline struct tcp_iface *tcp_iface_of(const struct tcp_ep *ep) { return (struct tcp_iface *)ep->base.iface; }
 
-extern const struct net_transport tcp_transport;
-
 /* addr.c: who am I, and how does one reach the other */
 int tcp_addr_open(struct tcp_iface *f, const char *want);       /* fills place and addr */
 int tcp_addr_put(const struct tcp_iface *f, void *buf, size_t *len);
