@@ -48,7 +48,7 @@ says()
 	timeout "${TAP_LIMIT:-120}" "$@" >"$tap_dir/log" 2>&1
 	tap_status=$?
 	echo "exit status $tap_status, expected words: $tap_pattern" >>"$tap_dir/log"
-	[ $tap_status -gt 0 ] && [ $tap_status -lt 124 ] && sed '$d' "$tap_dir/log" | grep -Eq "$tap_pattern"
+	[ $tap_status -gt 0 ] && [ $tap_status -lt 124 ] && sed '$d' "$tap_dir/log" | grep -Eq -e "$tap_pattern"
 	ok $? "$tap_name"
 }
 

@@ -53,12 +53,12 @@ void model_free(struct model *m)
 	free(m->x);
 }
 
-/* Weights as the square root of 6 / inputs asks for, biases 0, embeddings of variance 1. */
+/* Embeddings of variance 1, weights that keep it so through the layers, biases 0. */
 void model_randomize(const struct model *m, float *w, uint64_t seed)
 {
 	for (int b = OUT; b < BUCKETS; b++) {
 		size_t n = m->start[b + 1] - m->start[b], weights = b == EMBED ? n : n - (size_t)outputs(&m->s, b);
-		float range = sqrtf(b == EMBED ? 3 : (b == OUT ? 1.0f : 6.0f) / (float)inputs(&m->s, b));
+		float range = sqrtf(b == EMBED ? 3 : (b == OUT ? 1.0f : 2.0f) / (float)inputs(&m->s, b));
 
 		for (size_t i = 0; i < n; i++) {
 			float u = (float)(random_at(seed, m->start[b] + i) >> 40) / (float)(1 << 23) - 1;
@@ -76,8 +76,8 @@ static void look_up(struct model *m, const float *embedding, const unsigned char
 			memcpy(m->x + (i * context + c) * embed, embedding + ids[i * (context + 1) + c] * embed, (size_t)embed * sizeof(float));
 }
 
-/* y = in w + b, and where relu: max(y, 0) */
-static void layer(const struct model *m, const float *w, int bucket, const float *in, float *y, int n, int relu)
+/* y = in w + b; then max(y, 0)^2 in the hidden layers */
+static void layer(const struct model *m, const float *w, int bucket, const float *in, float *y, int n)
 {
 	int k = inputs(&m->s, bucket), wide = outputs(&m->s, bucket);
 	const float *weight = w + m->start[bucket], *bias = weight + (size_t)k * (size_t)wide;
@@ -85,8 +85,8 @@ static void layer(const struct model *m, const float *w, int bucket, const float
 	for (int i = 0; i < n; i++)
 		memcpy(y + i * wide, bias, (size_t)wide * sizeof *y);
 	gemm(n, wide, k, (struct view){ in, k, 1 }, (struct view){ weight, wide, 1 }, y, wide, 1);
-	for (int i = 0; relu && i < n * wide; i++)
-		y[i] = y[i] > 0 ? y[i] : 0;
+	for (int i = 0; bucket != OUT && i < n * wide; i++)
+		y[i] = y[i] > 0 ? y[i] * y[i] : 0;
 }
 
 /* Turns n rows into probabilities; returns -ln p of the characters that came. */
@@ -111,9 +111,9 @@ static double softmax(float *p, int symbols, const unsigned char *ids, int strid
 double model_forward(struct model *m, const float *w, const unsigned char *ids, int n)
 {
 	look_up(m, w + m->start[EMBED], ids, n);
-	layer(m, w, IN, m->x, m->h1, n, 1);
-	layer(m, w, MID, m->h1, m->h2, n, 1);
-	layer(m, w, OUT, m->h2, m->p, n, 0);
+	layer(m, w, IN, m->x, m->h1, n);
+	layer(m, w, MID, m->h1, m->h2, n);
+	layer(m, w, OUT, m->h2, m->p, n);
 	return softmax(m->p, m->s.symbols, ids, m->s.context + 1, n);
 }
 
@@ -138,11 +138,11 @@ static void inputs_back(const struct model *m, const float *w, int bucket, const
 	gemm(n, k, wide, (struct view){ dy, wide, 1 }, (struct view){ w + m->start[bucket], 1, wide }, din, k, 0);
 }
 
-/* Where relu gave 0, nothing comes back. */
-static void relu_back(float *d, const float *h, int n)
+/* The gradient of max(y, 0)^2, from what it gave. */
+static void squared_relu_back(float *d, const float *h, int n)
 {
 	for (int i = 0; i < n; i++)
-		d[i] = h[i] > 0 ? d[i] : 0;
+		d[i] *= 2 * sqrtf(h[i]);
 }
 
 static void look_up_back(const struct model *m, float *g, const unsigned char *ids, int n)
@@ -169,11 +169,11 @@ void model_backward(struct model *m, const float *w, float *g, const unsigned ch
 	weights_back(m, g, OUT, m->h2, m->p, n);
 	ready(OUT, arg);
 	inputs_back(m, w, OUT, m->p, m->d2, n);
-	relu_back(m->d2, m->h2, n * m->s.hidden);
+	squared_relu_back(m->d2, m->h2, n * m->s.hidden);
 	weights_back(m, g, MID, m->h1, m->d2, n);
 	ready(MID, arg);
 	inputs_back(m, w, MID, m->d2, m->d1, n);
-	relu_back(m->d1, m->h1, n * m->s.hidden);
+	squared_relu_back(m->d1, m->h1, n * m->s.hidden);
 	weights_back(m, g, IN, m->x, m->d1, n);
 	ready(IN, arg);
 	inputs_back(m, w, IN, m->d1, m->dx, n);
@@ -190,6 +190,6 @@ void adam_step(struct adam *a, float *w, const float *g, size_t n, float rate)
 	for (size_t i = 0; i < n; i++) {
 		m1[i] = 0.9f * m1[i] + 0.1f * g[i];
 		m2[i] = 0.99f * m2[i] + 0.01f * g[i] * g[i];
-		w[i] -= size * m1[i] / (sqrtf(m2[i] * spread) + 1e-8f);
+		w[i] -= size * m1[i] / (sqrtf(m2[i] * spread) + 1e-5f);
 	}
 }

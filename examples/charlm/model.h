@@ -2,7 +2,9 @@
 /*
  * A character-level language model: from `context` characters, the probabilities of the next.
  *
- *     characters -> embedding -> x[context * embed] -> w1,b1, relu -> h1[hidden] -> w2,b2, relu -> h2[hidden] -> w3,b3, softmax -> p[symbols]
+ *     characters -> embedding -> x[context * embed] -> w1,b1 -> h1[hidden] -> w2,b2 -> h2[hidden] -> w3,b3, softmax -> p[symbols]
+ *
+ * Hidden layers give max(y, 0)^2, whose slope has no jump: two runs whose gradients differ in the last bit stay together.
  *
  * All parameters lie in one array, and all gradients in another of the same layout, in the order in which the backward pass
  * finishes them, so that a bucket is a range which can be reduced while the next one is computed:

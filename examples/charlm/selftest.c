@@ -79,7 +79,7 @@ static void check_bucket(struct model *m, float *w, const float *g, const unsign
 	size_t from = m->start[bucket], size = m->start[bucket + 1] - from;
 	float *kept = malloc(size * sizeof *kept), *d = malloc(size * sizeof *d);
 	double norm = 0, expected = 0, up, down, found;
-	const double e = 1e-3;          /* larger meets more kinks of relu, smaller more rounding */
+	const double e = 1e-3;
 	char what[100];
 
 	if (!kept || !d) {
@@ -105,7 +105,7 @@ static void check_bucket(struct model *m, float *w, const float *g, const unsign
 	memcpy(w + from, kept, size * sizeof *kept);
 	found = (up - down) / (2 * e);
 	snprintf(what, sizeof what, "gradient of the %s: %.6g, by finite differences %.6g", names[bucket], expected, found);
-	result(fabs(found - expected) < 0.01 * fabs(expected), what);
+	result(fabs(found - expected) < 0.001 * fabs(expected), what);
 done:
 	free(kept);
 	free(d);
