@@ -10,16 +10,22 @@ static const char *const op_names[] = { "nop", "send", "recv", "recv_reduce", "r
 
 /* ---- the wait rule -------------------------------------------------------------------------------------------------- */
 
+static bool complete(struct run *r, uint32_t i);
+
+static bool waits_complete(struct run *r, const struct bound *x)
+{
+	for (int w = 0; w < SCHED_MAX_WAITS; w++)
+		if (x->wait[w] >= 0 && !complete(r, (uint32_t)x->wait[w]))
+			return false;
+	return true;
+}
+
 static bool complete(struct run *r, uint32_t i)
 {
 	struct step_run *s = &r->steps[i];
-	if (s->state != STEP_DONE)
-		return s->state == STEP_COMPLETE;
-	for (int w = 0; w < SCHED_MAX_WAITS; w++)
-		if (r->plan->steps[i].wait[w] >= 0 && !complete(r, (uint32_t)r->plan->steps[i].wait[w]))
-			return false;
-	s->state = STEP_COMPLETE;
-	return true;
+	if (s->state == STEP_DONE && waits_complete(r, &r->plan->steps[i]))
+		s->state = STEP_COMPLETE;
+	return s->state == STEP_COMPLETE;
 }
 
 /* The end of the range around byte e of the line on which j's answer is the same; *free: may byte e be touched? */
@@ -241,6 +247,8 @@ static int queue_open(struct run *r, const struct queue *q, struct queue_run *s,
 		return 0;
 	while (s->opened < q->n && s->nactive < RUN_WINDOW) {
 		uint32_t i = q->steps[s->opened];
+		if (!r->plan->steps[i].len && !waits_complete(r, &r->plan->steps[i]))
+			break;          /* no element to wait for: the whole step waits */
 		if (step_open(r, i) < 0)
 			return 1;
 		s->opened++;
