@@ -166,7 +166,7 @@ Test(auth, purposes_differ)
 
 	pair_open(&p);
 	p.end[0].purpose = 8;
-	expect_refusal(&p, 1, "expected a connection of purpose 7, got purpose 8 from who calls itself rank 3");
+	expect_refusal(&p, 1, "expected purpose 7, got purpose 8 from who calls itself rank 3");
 }
 
 /* A relay between the ends that changes one byte: every byte of every frame is covered. */

@@ -58,7 +58,8 @@ int auth_key_from_text(struct auth_key *key, const char *text)
 		return err_set(TUTTI_ERR_CONFIG, "the job's key: expected 64 hex digits, or any text of %d or more characters, got %zu",
 		               LEAST, len);
 	memset(key, 0, sizeof *key);
-	if (len == 2 * AUTH_KEY_BYTES && !sodium_hex2bin(key->bytes, sizeof key->bytes, text, len, NULL, &got, NULL) && got == AUTH_KEY_BYTES)
+	if (len == 2 * AUTH_KEY_BYTES && !sodium_hex2bin(key->bytes, sizeof key->bytes, text, len, NULL, &got, NULL) &&
+	    got == sizeof key->bytes)
 		return TUTTI_OK;
 	crypto_generichash(key->bytes, sizeof key->bytes, (const unsigned char *)text, len, NULL, 0);
 	return TUTTI_OK;
@@ -69,7 +70,8 @@ void auth_key_derive(struct auth_key *sub, const struct auth_key *key, const cha
 	struct auth_key made = { .none = key->none };
 
 	if (!key->none)
-		crypto_generichash(made.bytes, sizeof made.bytes, (const unsigned char *)context, strlen(context), key->bytes, sizeof key->bytes);
+		crypto_generichash(made.bytes, sizeof made.bytes, (const unsigned char *)context, strlen(context),
+		                   key->bytes, sizeof key->bytes);
 	*sub = made;
 }
 
@@ -118,7 +120,8 @@ static int frame_check(const unsigned char *frame)
 		return err_set(TUTTI_ERR_AUTH, "handshake: expected a tutti rank, got bytes of another protocol (%02x %02x %02x %02x ...)",
 		               frame[0], frame[1], frame[2], frame[3]);
 	if (get32(frame + HELLO_VERSION) != VERSION)
-		return err_set(TUTTI_ERR_AUTH, "handshake: expected protocol version %d, got %u", VERSION, (unsigned)get32(frame + HELLO_VERSION));
+		return err_set(TUTTI_ERR_AUTH, "handshake: expected protocol version %d, got %u",
+		               VERSION, (unsigned)get32(frame + HELLO_VERSION));
 	return TUTTI_OK;
 }
 
@@ -140,7 +143,7 @@ static int hello_check(struct auth *a)
 	if (status)
 		return status;
 	if (get32(t + HELLO_PURPOSE) != a->purpose)
-		return err_set(TUTTI_ERR_AUTH, "handshake: expected a connection of purpose %u, got purpose %u from who calls itself rank %d",
+		return err_set(TUTTI_ERR_AUTH, "handshake: expected purpose %u, got purpose %u from who calls itself rank %d",
 		               (unsigned)a->purpose, (unsigned)get32(t + HELLO_PURPOSE), (int)get32(t + HELLO_RANK));
 	if (get32(t + HELLO_RANK) > INT32_MAX)
 		return err_set(TUTTI_ERR_AUTH, "handshake: expected a rank of 0 or more, got %d", (int)get32(t + HELLO_RANK));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The last sentence belongs to the thread that set it: one buffer a thread, no lock. A status, its name and its fixed sentence are one row. */
+/* The last sentence belongs to the thread that set it: a buffer each, no lock. A status, its name and its fixed sentence are one row. */
 #include <base/err.h>
 #include <errno.h>
 #include <stdarg.h>

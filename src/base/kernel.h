@@ -4,8 +4,8 @@
  *
  *      reduce_k ---> the variant chosen for this processor ---> fold[type][op](dst, src, k, n, scale)
  *
- * fold[type][TUTTI_AVG] sums and divides by scale (> 1), k >= 1; the others have k >= 2 and no scale. A variant is kernel_body.h compiled for one
- * instruction set.
+ * fold[type][TUTTI_AVG] sums and divides by scale (> 1), k >= 1; the others have k >= 2 and no scale. A variant is kernel_body.h compiled
+ * for one instruction set.
  */
 #ifndef BASE_KERNEL_H
 #define BASE_KERNEL_H

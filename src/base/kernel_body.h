@@ -6,8 +6,8 @@
  *      VB        bytes of a vector                     MM(f)     x86's intrinsic of that width (_mm256_##f); undefined elsewhere
  *      HALVES    when MM(cvtph_ps) exists: the integer type of half a vector
  *
- * A type t has: t_elem in memory, t_one and t_vec to compute with, load and store of both kinds (any address). A vector covers VB bytes of memory: the
- * half types compute with a pair of float32 vectors. An operator has a t_OP1 on t_one and a t_OP on t_vec; FOLD makes the loop.
+ * A type t has: t_elem in memory, t_one and t_vec to compute with, load and store of both kinds (any address). A vector covers VB bytes of
+ * memory: the half types compute with a pair of float32 vectors. An operator has a t_OP1 on t_one and a t_OP on t_vec; FOLD makes the loop.
  */
 #include <base/half.h>
 #include <base/kernel.h>
@@ -146,7 +146,8 @@ EXTREMES(s8) EXTREMES(u8) EXTREMES(s16) EXTREMES(u16) EXTREMES(s32) EXTREMES(u32
 #define FLOAT_EXTREME(t, bits, op, x86, compare, join, is_a, nan) \
 	INLINE t##_vec t##_##op(t##_vec a, t##_vec b) \
 	{ \
-		bits##_vec r = PICK(bits, x86, compare, a, b) join PICK(bits, x86, compare, b, a), number = (a == a) & (b == b); \
+		bits##_vec number = (a == a) & (b == b); \
+		bits##_vec r = PICK(bits, x86, compare, a, b) join PICK(bits, x86, compare, b, a); \
 		return (t##_vec)((r & number) | (~number & nan)); \
 	} \
 	INLINE t##_one t##_##op##1(t##_one a, t##_one b) \
@@ -163,8 +164,24 @@ FLOAT_EXTREME(f64, s64, max, max_pd, >, &, !, 0x7ff8000000000000)
 #define HALF_OP(t, op) \
 	INLINE float t##_##op##1(float a, float b) { return f32_##op##1(a, b); } \
 	INLINE pair t##_##op(pair x, pair y) { return (pair){ f32_##op(x.a, y.a), f32_##op(x.b, y.b) }; }
-#define HALF_OPS(t) HALF_OP(t, sum) HALF_OP(t, prod) HALF_OP(t, min) HALF_OP(t, max)
-HALF_OPS(f16) HALF_OPS(bf16)
+HALF_OP(f16, sum) HALF_OP(f16, prod) HALF_OP(bf16, sum) HALF_OP(bf16, prod)
+
+/* Half types are compared as they are: with the other bits of the negative ones turned over they are ordered as integers, -0 < +0. */
+#define ORDINAL(x) ((x) ^ ((x) >> 15 & 0x7fff))
+#define HALF_EXTREME(t, op, compare, infinity, nan) \
+	INLINE int32_t s16_##t##op##1(int32_t a, int32_t b) \
+	{ \
+		if ((a & 0x7fff) > infinity || (b & 0x7fff) > infinity) \
+			return nan; \
+		return ORDINAL(a) compare ORDINAL(b) ? a : b; \
+	} \
+	INLINE s16_vec s16_##t##op(s16_vec a, s16_vec b) \
+	{ \
+		s16_vec m = ORDINAL(a) compare ORDINAL(b), number = ((a & 0x7fff) <= infinity) & ((b & 0x7fff) <= infinity); \
+		return (((a & m) | (b & ~m)) & number) | (~number & nan); \
+	}
+HALF_EXTREME(f16, min, <, 0x7c00, 0x7e00)  HALF_EXTREME(f16, max, >, 0x7c00, 0x7e00)
+HALF_EXTREME(bf16, min, <, 0x7f80, 0x7fc0) HALF_EXTREME(bf16, max, >, 0x7f80, 0x7fc0)
 
 #define AS_IS(x, scale)  (x)
 #define DIVIDE(x, scale) ((x) / (scale))
@@ -174,7 +191,10 @@ HALF_OPS(f16) HALF_OPS(bf16)
 
 /*
  *      | 4 vectors | 4 vectors | 1 | 1 | 1 |
- *                                    | last |        the rest is one vector that may overlap, computed before dst (perhaps a source) changes
+ *                                    | last |
+ *
+ * The last vector ends with the data and may overlap the one before; it is computed first, before dst, which may be a source, changes.
+ * Less than a vector goes by elements. Two sources have code of their own; for more, the loop over sources costs nothing beside their memory.
  */
 #define FOLD(t, name, op, end1, endv) \
 INLINE t##_one t##_##name##_one(const char *const *s, const int k, size_t at, t##_one scale) \
@@ -228,18 +248,11 @@ INLINE void t##_##name##_all(char *dst, const char *const *s, const int k, size_
 } \
 static void t##_##name##_k(void *dst, const void *const *src, int k, size_t n, int scale) \
 { \
-	const char *s[4]; \
-	n *= sizeof(t##_elem); \
-	for (int j = 0; j < k && j < 4; j++) \
-		s[j] = src[j]; \
+	const char *s[2] = { src[0], k == 2 ? src[1] : NULL };  /* not read again after each store to dst */ \
 	if (k == 2) \
-		t##_##name##_all(dst, s, 2, n, (t##_one)scale); \
-	else if (k == 3) \
-		t##_##name##_all(dst, s, 3, n, (t##_one)scale); \
-	else if (k == 4) \
-		t##_##name##_all(dst, s, 4, n, (t##_one)scale); \
+		t##_##name##_all(dst, s, 2, n * sizeof(t##_elem), (t##_one)scale); \
 	else \
-		t##_##name##_all(dst, (const char *const *)src, k, n, (t##_one)scale); \
+		t##_##name##_all(dst, (const char *const *)src, k, n * sizeof(t##_elem), (t##_one)scale); \
 }
 
 #define PLAIN_FOLD(t, op) FOLD(t, op, op, AS_IS, AS_IS)
@@ -248,8 +261,8 @@ static void t##_##name##_k(void *dst, const void *const *src, int k, size_t n, i
 
 ARITHMETIC(u8) ARITHMETIC(u16) ARITHMETIC(u32) ARITHMETIC(u64)
 ORDER(s8) ORDER(u8) ORDER(s16) ORDER(u16) ORDER(s32) ORDER(u32) ORDER(s64) ORDER(u64)
-ARITHMETIC(f16) ORDER(f16) FOLD(f16, avg, sum, DIVIDE, DIVIDE_PAIR)
-ARITHMETIC(bf16) ORDER(bf16) FOLD(bf16, avg, sum, DIVIDE, DIVIDE_PAIR)
+ARITHMETIC(f16) PLAIN_FOLD(s16, f16min) PLAIN_FOLD(s16, f16max) FOLD(f16, avg, sum, DIVIDE, DIVIDE_PAIR)
+ARITHMETIC(bf16) PLAIN_FOLD(s16, bf16min) PLAIN_FOLD(s16, bf16max) FOLD(bf16, avg, sum, DIVIDE, DIVIDE_PAIR)
 ARITHMETIC(f32) ORDER(f32) FOLD(f32, avg, sum, DIVIDE, DIVIDE)
 ARITHMETIC(f64) ORDER(f64) FOLD(f64, avg, sum, DIVIDE, DIVIDE)
 PLAIN_FOLD(u8, band) PLAIN_FOLD(u8, bor) PLAIN_FOLD(u8, bxor)
@@ -261,9 +274,9 @@ static void op##bytes(void *dst, const void *const *src, int k, size_t n, int sc
 ALL_BITS(2) ALL_BITS(4) ALL_BITS(8)
 
 /*
- * Integers have no division by vectors. They are summed, then divided in a float type F that holds quotients well enough: with |x| < 2^b and a
- * divisor d, a quotient that is not whole is at least 1/d away from a whole number, that is 2^-b of its size; float32 is exact to 2^-24 (8 and
- * 16 bits), float64 to 2^-53 (32 bits). 64 bits stay integers. The loop of fixed length is there for the compiler's vectoriser.
+ * Integers have no division by vectors. They are summed, then divided in a float type F that holds quotients well enough: with |x| < 2^b
+ * and a divisor d, a quotient that is not whole is at least 1/d away from a whole number, that is 2^-b of its size; float32 is exact to
+ * 2^-24 (8 and 16 bits), float64 to 2^-53 (32 bits). 64 bits stay integers. The loop of fixed length is there for the vectoriser.
  */
 #define INTEGER_AVG(t, u, F) \
 static void t##_avg_k(void *dst, const void *const *src, int k, size_t n, int scale) \
@@ -290,17 +303,19 @@ INTEGER_AVG(s32, u32, double) INTEGER_AVG(u32, u32, double) INTEGER_AVG(s64, u64
 #define INTEGER(t, u, b, o, x) { \
 	[TUTTI_SUM] = u##_sum_k, [TUTTI_PROD] = u##_prod_k, [TUTTI_MIN] = t##_min_k, [TUTTI_MAX] = t##_max_k, [TUTTI_AVG] = t##_avg_k, \
 	[TUTTI_BAND] = b, [TUTTI_BOR] = o, [TUTTI_BXOR] = x }
-#define FLOAT(t) { \
-	[TUTTI_SUM] = t##_sum_k, [TUTTI_PROD] = t##_prod_k, [TUTTI_MIN] = t##_min_k, [TUTTI_MAX] = t##_max_k, [TUTTI_AVG] = t##_avg_k }
+#define FLOAT(t, min, max) { \
+	[TUTTI_SUM] = t##_sum_k, [TUTTI_PROD] = t##_prod_k, [TUTTI_MIN] = min, [TUTTI_MAX] = max, [TUTTI_AVG] = t##_avg_k }
 
 const struct kernels KERNELS = {
 	.name = NAME,
 	.runs = RUNS,
 	.fold = {
-		[TUTTI_INT8]  = INTEGER(s8, u8, u8_band_k, u8_bor_k, u8_bxor_k),  [TUTTI_UINT8]  = INTEGER(u8, u8, u8_band_k, u8_bor_k, u8_bxor_k),
+		[TUTTI_INT8]  = INTEGER(s8, u8, u8_band_k, u8_bor_k, u8_bxor_k),
+		[TUTTI_UINT8] = INTEGER(u8, u8, u8_band_k, u8_bor_k, u8_bxor_k),
 		[TUTTI_INT16] = INTEGER(s16, u16, band2, bor2, bxor2),      [TUTTI_UINT16] = INTEGER(u16, u16, band2, bor2, bxor2),
 		[TUTTI_INT32] = INTEGER(s32, u32, band4, bor4, bxor4),      [TUTTI_UINT32] = INTEGER(u32, u32, band4, bor4, bxor4),
 		[TUTTI_INT64] = INTEGER(s64, u64, band8, bor8, bxor8),      [TUTTI_UINT64] = INTEGER(u64, u64, band8, bor8, bxor8),
-		[TUTTI_FLOAT16] = FLOAT(f16), [TUTTI_BFLOAT16] = FLOAT(bf16), [TUTTI_FLOAT32] = FLOAT(f32), [TUTTI_FLOAT64] = FLOAT(f64),
+		[TUTTI_FLOAT16] = FLOAT(f16, s16_f16min_k, s16_f16max_k), [TUTTI_BFLOAT16] = FLOAT(bf16, s16_bf16min_k, s16_bf16max_k),
+		[TUTTI_FLOAT32] = FLOAT(f32, f32_min_k, f32_max_k),       [TUTTI_FLOAT64] = FLOAT(f64, f64_min_k, f64_max_k),
 	},
 };

@@ -4,7 +4,7 @@
  *
  *      op = TUTTI_OPS + generation * OP_SLOTS + slot        so that a handle that was freed is not taken for its successor
  *
- * Create and free take the lock; look-ups take none: a slot is filled before its handle is stored, and believed only while the handle is there.
+ * Create and free take the lock; look-ups take none: a slot is filled before its handle is stored, and believed only while that is there.
  */
 #include <base/err.h>
 #include <base/type.h>
@@ -31,7 +31,8 @@ static const struct { const char *name; bool integers_only; } ops[TUTTI_OPS] = {
 /* What nccl-tests and people call them besides. */
 static const struct { const char *name; enum tutti_type type; } aliases[] = {
 	{ "char", TUTTI_INT8 }, { "int", TUTTI_INT32 }, { "uint", TUTTI_UINT32 }, { "half", TUTTI_FLOAT16 }, { "fp16", TUTTI_FLOAT16 },
-	{ "bf16", TUTTI_BFLOAT16 }, { "float", TUTTI_FLOAT32 }, { "fp32", TUTTI_FLOAT32 }, { "double", TUTTI_FLOAT64 }, { "fp64", TUTTI_FLOAT64 },
+	{ "bf16", TUTTI_BFLOAT16 }, { "float", TUTTI_FLOAT32 }, { "fp32", TUTTI_FLOAT32 }, { "double", TUTTI_FLOAT64 },
+	{ "fp64", TUTTI_FLOAT64 },
 };
 
 static struct { atomic_int handle; int generation; struct user_op op; } slots[OP_SLOTS];
