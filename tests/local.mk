@@ -10,8 +10,15 @@
 tests_unit_SOURCES =
 
 # -- sources: one file a line
+tests_unit_SOURCES += tests/ranks.c tests/ranks.h
+tests_unit_SOURCES += tests/test_auth.c
+tests_unit_SOURCES += tests/test_base.c
+tests_unit_SOURCES += tests/test_base_config.c
+tests_unit_SOURCES += tests/test_collectives.c
+tests_unit_SOURCES += tests/test_kernels.c
 tests_unit_SOURCES += tests/transport_harness.c tests/transport_harness.h
 tests_unit_SOURCES += tests/test_transport.c
+tests_unit_SOURCES += tests/test_transport_sleep.c
 tests_unit_SOURCES += tests/test_transport_stream.c
 
 # -- end of sources
@@ -21,10 +28,16 @@ tests_unit_LDADD = libtutti_core.la $(CRITERION_LIBS)
 tests_unit_LDFLAGS = $(AM_LDFLAGS) -no-install
 
 TSAN_TESTS =
-FUZZ_TESTS =
-SH_TESTS = tests/sh_checks.sh
 
-EXTRA_DIST += tests/run tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
+FUZZ_TESTS = tests/fuzz_auth
+tests_fuzz_auth_SOURCES = tests/fuzz_auth.c
+tests_fuzz_auth_LDADD = libtutti_core.la
+tests_fuzz_auth_LDFLAGS = $(fuzz_ldflags)
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer -no-install
+
+SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_examples.sh
+
+EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 
 EXTRA_PROGRAMS = tests/unit $(TSAN_TESTS) $(FUZZ_TESTS)
 if FUZZ

@@ -72,4 +72,11 @@ succeeds "a file of 700 lines is allowed" sh "$lengths" "$tap_dir/tree"
 tree src/base/a.h "$(yes '/* */' | head -n 701)"
 fails "a file of 701 lines is not" sh "$lengths" "$tap_dir/tree"
 
+for file in "$top_srcdir"/tests/test_*.c "$top_srcdir"/tests/sh_*.sh "$top_srcdir"/tests/tsan_*.c "$top_srcdir"/tests/fuzz_*.c; do
+	[ -e "$file" ] || continue
+	file=tests/$(basename "$file")
+	grep -Eq "(^|[= ])$(echo "$file" | sed 's/\.c$//')(\.c)?( |\$)" "$top_srcdir/tests/local.mk"
+	ok $? "$file is built and run"
+done
+
 tap_done
