@@ -66,7 +66,7 @@ static void *rank_main(void *arg)
 	return NULL;
 }
 
-int ranks_run(int n, const struct tutti_config *config, rank_fn fn, void *ctx)
+int comms_run(int n, const struct tutti_config *config, rank_fn fn, void *ctx)
 {
 	struct tutti_config limited = TUTTI_CONFIG_INIT;
 	struct job *jobs = calloc((size_t)n, sizeof(*jobs));

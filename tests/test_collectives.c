@@ -67,7 +67,7 @@ static int over_algorithms(const char *modes, int n, int channels, const char *(
 		config.algo = a->name;
 		config.channels = channels;
 		config.slice_bytes = 4096;
-		int bad = ranks_run(n, &config, forced, &(struct forced){ a->name, body });
+		int bad = comms_run(n, &config, forced, &(struct forced){ a->name, body });
 		if (bad)
 			fprintf(stderr, "%s at %d ranks failed on %d\n", a->name, n, bad);
 		failed += bad;
