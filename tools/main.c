@@ -27,6 +27,16 @@ static const struct command commands[] = {
 	  "when PROG cannot be started, 0 when all is well.\n\n"
 	  "For many machines use mpirun, srun or torchrun.\n\n"
 	  "  tutti run -n 4 -- ./train --steps 100", run_args },
+	{ "perf", tool_perf, "measure and check collectives", "[OPTION...] COLLECTIVE",
+	  "COLLECTIVE is all_reduce, reduce_scatter, all_gather, broadcast, reduce, gather, scatter, all_to_all, barrier or sendrecv. With --ranks it "
+	  "starts its own ranks on this machine; without, it is one rank of a job that a launcher has started.\n\n"
+	  "Options and columns are those of nccl-tests. The size is that of the larger of the two buffers. time is the average over the iterations, "
+	  "of the slowest rank; algbw is size / time; busbw is algbw times the factor by which the collective moves more bytes over each link: "
+	  "2(n-1)/n for all_reduce; (n-1)/n for reduce_scatter, all_gather, gather, scatter and all_to_all; 1 otherwise. #wrong counts the elements "
+	  "that differ from the expected ones, over all ranks; N/A stands where a collective has no such variant. Wrong results give the exit "
+	  "status 1.\n\n"
+	  "  tutti perf --ranks 4 all_reduce -b 8 -e 64M -f 4\n"
+	  "  mpirun -np 8 tutti perf all_reduce -b 8 -e 1G -f 2 -d bfloat16", perf_args },
 	{ "info", tool_info, "show version, configuration and transports", "[OPTION...]",
 	  "Without an option, all of it.", info_args },
 };
