@@ -43,6 +43,7 @@ struct line {                           /* what one peer sends to us on one chan
 struct loop_ep {
 	struct net_ep ep;
 	struct line in[NET_CHANNELS];
+	bool gone;                      /* the peer has quiesced its end; under the lock */
 };
 
 struct loop_iface {
@@ -295,7 +296,7 @@ static int sync_sends(struct loop_iface *f)
 		struct net_op *op = f->sends[i];
 		bool all = op->priv[TAKEN] == TAKEN_ALL;
 		size_t done = all ? op->head.len : op->priv[TAKEN];
-		bool gone = !all && !find(f->peer_id[op->ep->peer]);
+		bool gone = !all && (!find(f->peer_id[op->ep->peer]) || ((struct loop_ep *)op->ep)->gone);
 		if (gone)
 			net_ep_fail(op->ep, TUTTI_ERR_PEER, "its thread has closed");
 		moved += done != op->done || all || gone;
@@ -401,7 +402,7 @@ static int pull_all(struct loop_iface *f)
 				atomic_store(&f->stirred, true);
 			waits |= l->recvs.head && !l->first;
 		}
-		if (e && waits && !find(f->peer_id[r]))
+		if (e && waits && (e->gone || !find(f->peer_id[r])))
 			net_ep_fail(&e->ep, TUTTI_ERR_PEER, "its thread has closed");
 		if (e && e->ep.status)
 			flush(e, e->ep.status);
@@ -445,7 +446,8 @@ static void loop_release(struct net_op *op, size_t n)
 	op->done += n;
 	op->avail -= n;
 	op->view = (const char *)op->view + n;
-	taken(f, l, op);
+	if (l->first)                   /* else its sender has withdrawn it: progress ends the operation */
+		taken(f, l, op);
 	atomic_store(&f->stirred, true);
 	pthread_mutex_unlock(&hub);
 }
@@ -501,6 +503,9 @@ static void loop_quiesce(struct net_ep *ep)
 			break;
 		}
 	}
+	if (theirs)
+		theirs->gone = true;
+	stir(peer);
 	net_ep_fail(ep, TUTTI_ERR_ABORTED, "aborted");
 	flush((struct loop_ep *)ep, ep->status);
 	for (size_t i = 0; i < f->nsends;) {
