@@ -19,6 +19,8 @@ tests_unit_SOURCES += tests/test_kernels.c
 tests_unit_SOURCES += tests/transport_harness.c tests/transport_harness.h
 tests_unit_SOURCES += tests/test_transport.c
 tests_unit_SOURCES += tests/test_transport_sleep.c
+tests_unit_SOURCES += tests/test_transport_fail.c
+tests_unit_SOURCES += tests/test_transport_sleep.c
 tests_unit_SOURCES += tests/test_transport_stream.c
 
 # -- end of sources

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "transport_harness.h"
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 
 /* ---- ranks ---- */
@@ -47,6 +48,55 @@ void rank_wait(struct net_iface *f, const volatile bool *complete)
 			continue;
 		need(poll(&p, 1, DEADLINE_MS) > 0, "%s: rank %d was not woken", f->t->name, f->rank);
 	}
+}
+
+struct crew {
+	const char *transport;
+	int n;
+	struct auth_key key;
+	struct config config[PARTY_MAX];
+	struct address addr[PARTY_MAX];
+	struct rank rank[PARTY_MAX];
+	pthread_barrier_t barrier;
+	void (*body)(struct rank *r);
+};
+
+struct member { struct crew *crew; int rank; };
+
+static void *member_run(void *arg)
+{
+	struct crew *c = ((struct member *)arg)->crew;
+	int me = ((struct member *)arg)->rank;
+	struct rank *r = &c->rank[me];
+	r->f = rank_open(c->transport, me, c->n, &c->key, &c->config[me], &c->addr[me]);
+	pthread_barrier_wait(&c->barrier);
+	for (int p = 0; p < c->n; p++)
+		if (p != me)
+			r->ep[p] = rank_connect(r->f, p, &c->addr[p]);
+	c->body(r);
+	pthread_barrier_wait(&c->barrier);
+	for (int p = 0; p < c->n; p++)
+		if (p != me)
+			r->f->t->quiesce(r->ep[p]);
+	r->f->t->close(r->f);
+	return NULL;
+}
+
+void ranks_run(const char *transport, int n, void (*body)(struct rank *r), void *arg)
+{
+	struct crew c = { .transport = transport, .n = n, .body = body };
+	struct member m[PARTY_MAX];
+	pthread_t thread[PARTY_MAX];
+	fixed_key(&c.key, 0);
+	pthread_barrier_init(&c.barrier, NULL, (unsigned)n);
+	for (int i = 0; i < n; i++) {
+		c.rank[i].arg = arg;
+		m[i] = (struct member){ &c, i };
+		need(!pthread_create(&thread[i], NULL, member_run, &m[i]), "no thread");
+	}
+	for (int i = 0; i < n; i++)
+		pthread_join(thread[i], NULL);
+	pthread_barrier_destroy(&c.barrier);
 }
 
 void party_open(struct party *w, const char *transport, int n)

@@ -52,10 +52,14 @@ enum { PARTY_MAX = 6, DEADLINE_MS = 30000 };
 struct address { unsigned char bytes[NET_ADDR_MAX]; size_t len; };
 
 void fixed_key(struct auth_key *key, int which);
-/* An interface with the default configuration, but for `with` ("NAME=value,NAME=value" of TUTTI_*, or NULL). config must live as long. */
+/* An interface configured by the environment. key and config must live as long as it. */
 struct net_iface *rank_open(const char *transport, int rank, int n, const struct auth_key *key, struct config *config, struct address *addr);
 struct net_ep *rank_connect(struct net_iface *f, int peer, const struct address *addr);
 void rank_wait(struct net_iface *f, const volatile bool *complete);     /* sleeps: arm and poll; a wake-up that is lost fails */
+
+/* n threads, one a rank; all close when all are done. */
+struct rank { struct net_iface *f; struct net_ep *ep[PARTY_MAX]; void *arg; };
+void ranks_run(const char *transport, int n, void (*body)(struct rank *r), void *arg);
 
 struct party {
 	const char *transport;
