@@ -177,7 +177,7 @@ static ssize_t recv_head(struct tcp_chan *c, struct net_op *op, size_t *want)
 	c->head_in += of_head;
 	if (c->head_in < TCP_HEAD || !head_arrived(c, op))
 		return n;
-	if (!view)
+	if (!view && (size_t)n > of_head)
 		memcpy(op->buf, to, (size_t)n - of_head);
 	arrived(c, op, (size_t)n - of_head);
 	return n;

@@ -27,7 +27,7 @@ enum {
 	TCP_TURN = 1 << 20,             /* bytes a channel moves each way in one progress() */
 	TCP_CANDIDATES = 16,
 	TCP_YOUNG = 256,                /* handshakes at a time; more wait in the listening socket's queue */
-	TCP_HANDSHAKE_MS = 10000,       /* between two steps of a stranger's handshake */
+	TCP_HANDSHAKE_MS = 4000,       /* between two steps of a stranger's handshake */
 	TCP_CONNECT_MS = 5000           /* for one address, when there is another to try */
 };
 
