@@ -19,7 +19,7 @@ find $dirs -name '*.[ch]' | sort | xargs awk '
 		may["topo"] = "base"
 		may["model"] = "topo sched base"
 		may["verify"] = "algo sched base"
-		may["exec"] = "net sched base"
+		may["exec"] = "boot net sched base"     # boot: a rank that waits listens to the control tree too
 		may["plan"] = "model topo algo sched base"
 		may["boot"] = "base"
 		may["comm"] = "plan exec model verify topo boot net algo sched base"
