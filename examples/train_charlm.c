@@ -285,7 +285,7 @@ static void write_json(const struct trainer *t, uint64_t sum, int same)
 static const struct option_row {
 	const char *name, *arg, *help;
 } rows[] = {
-	{ "--steps", "N", "how many steps to train (2500)" },
+	{ "--steps", "N", "how many steps to train (3000)" },
 	{ "--batch", "N", "samples a step, of all ranks together (1024)" },
 	{ "--report", "N", "a line of progress every N steps (a twentieth of the steps)" },
 	{ "--seed", "N", "of the first parameters and the samples (1)" },
@@ -335,7 +335,7 @@ static void set_option(struct options *o, size_t row, const char *value)
 
 static struct options parse(int argc, char **argv)
 {
-	struct options o = { .steps = 2500, .batch = 1024, .seed = 1 };
+	struct options o = { .steps = 3000, .batch = 1024, .seed = 1 };
 	size_t count = sizeof rows / sizeof *rows;
 
 	for (int i = 1; i < argc; i++) {
