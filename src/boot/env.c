@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PORTS = 16, MOST_RANKS = 1 << 24, SECRET_MAX = 4096 };
+enum { PORTS = 16, SECRET_MAX = 4096 };
 
 static int env_int(const char *name, long min, long max, int *value)
 {

@@ -227,7 +227,7 @@ int boot_allgather(struct boot *b, const void *mine, void *all, size_t bytes, in
 		}
 		if (rc)
 			break;
-		rc = b->status ? tree_told(b) : tree_wait(b, NULL, deadline);
+		rc = b->status ? tree_told(b) : tree_wait(b, deadline);
 	}
 	if (rc == TUTTI_ERR_TIMEOUT && !b->status)
 		rc = too_late(b, began);

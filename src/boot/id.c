@@ -110,6 +110,8 @@ int boot_from_id(struct boot_spec *spec, const struct tutti_unique_id *id, int n
 	int rc = auth_init();
 
 	if (!rc)
+		rc = rank_check(nranks, rank);
+	if (!rc)
 		rc = id_read(id->bytes, &at, s.key.bytes);
 	if (rc)
 		return rc;

@@ -112,6 +112,8 @@ struct boot {
 	uint32_t seq;
 };
 
+enum { MOST_RANKS = 1 << 24 };
+int rank_check(int nranks, int rank);
 int tree_new(struct boot **b, int rank, int nranks, bool star, bool root);
 void tree_free(struct boot *b);
 struct link *tree_child(struct boot *b, int rank);      /* its link; NULL: not a child of mine */
@@ -121,7 +123,7 @@ int tree_watch(struct boot *b, struct link *l);         /* ask epoll for what th
 void tree_push(struct boot *b, struct link *l);
 void tree_say(struct boot *b, struct link *l, uint32_t kind);
 int tree_told(const struct boot *b);                    /* the first cause as this thread's last error */
-int tree_wait(struct boot *b, struct boot *elder, int64_t until);       /* sleep, then poll both; TUTTI_ERR_TIMEOUT without a sentence */
+int tree_wait(struct boot *b, int64_t until);           /* sleep, then poll; TUTTI_ERR_TIMEOUT without a sentence */
 void tree_take(struct boot *b, struct link *l, const struct frame *f);  /* a frame, authenticated but not believed */
 int gather_take(struct boot *b, struct link *l, const struct frame *f);
 
@@ -136,7 +138,7 @@ const char *span_text(char *buf, size_t cap, int64_t ns);      /* "30 s" */
 struct meet_plan {
 	struct auth_key key;
 	uint32_t purpose;
-	int self, parent;               /* names in the hand-shake */
+	int self, parent;               /* names in the hand-shake; in the star, who serves is 0 there */
 	int listen_fd;                  /* -1: no children */
 	bool loopback_only;
 	const char *host;               /* the parent: a name and the ports to try ... */

@@ -22,7 +22,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { PENDING = 64, HANDSHAKE_MS = 5000, MIN_HANDSHAKE_MS = 500, FIRST_REST_MS = 10, LONGEST_REST_MS = 500, AUTH_ROUNDS = 5, LOGGED = 5, EVENTS = 32,
+enum { PENDING = 64, HANDSHAKE_MS = 5000, PATIENCE_MS = 60000, MIN_HANDSHAKE_MS = 500, FIRST_REST_MS = 10, LONGEST_REST_MS = 500, AUTH_ROUNDS = 5, LOGGED = 5, EVENTS = 32,
        ADDRESSES = 8 };
 
 struct pending { struct auth auth; int fd; int64_t since; char from[PLACE_TEXT]; };
@@ -144,6 +144,9 @@ static void step_pending(struct meet *m, struct pending *p)
 
 static void begin_pending(struct meet *m, struct pending *p, int fd, const struct place *from)
 {
+	if (p->fd >= 0)
+		dropped(m, p->from, "too slow, and others are waiting");
+	forget(m, &p->fd);
 	place_text(from, p->from, sizeof p->from);
 	p->fd = fd;
 	p->since = clock_ns();
@@ -161,7 +164,7 @@ static void begin_pending(struct meet *m, struct pending *p, int fd, const struc
 }
 
 /* A free place; or the oldest's, if it had its chance; or NULL. */
-static struct pending *make_room(struct meet *m)
+static struct pending *find_room(struct meet *m)
 {
 	struct pending *oldest = &m->pending[0];
 
@@ -171,14 +174,9 @@ static struct pending *make_room(struct meet *m)
 		if (m->pending[i].since < oldest->since)
 			oldest = &m->pending[i];
 	}
-	if (clock_ns() - oldest->since < MIN_HANDSHAKE_MS * INT64_C(1000000))
-		return NULL;
-	dropped(m, oldest->from, "too slow, and others are waiting");
-	forget(m, &oldest->fd);
-	return oldest;
+	return clock_ns() - oldest->since < MIN_HANDSHAKE_MS * INT64_C(1000000) ? NULL : oldest;
 }
 
-/* Full: leave them in the kernel's queue and look again at the next tick. */
 static int listen_on(struct meet *m, bool on)
 {
 	if (m->listening == on)
@@ -193,7 +191,7 @@ static void accept_all(struct meet *m)
 	struct sockaddr_storage addr;
 	struct pending *p;
 
-	while (!m->status && (p = make_room(m))) {
+	while (!m->status && (p = find_room(m))) {
 		socklen_t len = sizeof addr;
 		int fd = accept4(m->plan->listen_fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
@@ -208,7 +206,7 @@ static void accept_all(struct meet *m)
 		/* else: that connection is gone already; the next */
 	}
 	if (!m->status)
-		m->status = listen_on(m, false);
+		m->status = listen_on(m, false);        /* full: they wait in the kernel's queue */
 }
 
 static void expire(struct meet *m)
@@ -226,6 +224,8 @@ static void expire(struct meet *m)
 
 static int places(const struct meet *m) { return m->plan->place ? 1 : m->dial.naddresses * m->plan->ports; }
 
+static bool one_place(const struct meet *m) { return m->plan->place || m->plan->ports == 1; }
+
 static struct place place_at(const struct meet *m, int attempt)
 {
 	struct place p;
@@ -242,7 +242,7 @@ static void rest(struct meet *m)
 {
 	struct dial *d = &m->dial;
 
-	if (d->auth_failed && (m->plan->place || m->plan->ports == 1) && ++d->auth_rounds >= AUTH_ROUNDS)
+	if (d->auth_failed && one_place(m) && ++d->auth_rounds >= AUTH_ROUNDS)
 		m->status = err_set(TUTTI_ERR_AUTH, "%s", d->why);
 	d->auth_failed = false;
 	d->state = DIAL_REST;
@@ -261,7 +261,7 @@ static void failed(struct meet *m, int status, const char *why)
 
 	snprintf(d->why, sizeof d->why, "%s: %.400s", place_text(&at, where, sizeof where), why);
 	log_msg(LOG_DEBUG, "meeting: %s", d->why);
-	d->auth_failed |= status == TUTTI_ERR_AUTH;
+	d->auth_failed |= status == TUTTI_ERR_AUTH && d->auth.want && d->auth.got == d->auth.want;      /* it answered, with another key */
 	forget(m, &d->fd);
 	if (++d->attempt < places(m))
 		begin_dial(m);
@@ -313,6 +313,8 @@ static void dial_connected(struct meet *m)
 		failed(m, TUTTI_ERR_SYSTEM, strerror(code));
 		return;
 	}
+	if (one_place(m))       /* nowhere else to look, and whoever serves may come late */
+		d->until = clock_after_ms(PATIENCE_MS);
 	auth_dial(&d->auth, &m->plan->key, d->fd, m->plan->purpose, (uint32_t)m->b->nranks, m->b->rank, m->plan->parent);
 	d->state = DIAL_PROVE;
 }
@@ -494,7 +496,7 @@ static int run(struct meet *m, struct boot *elder, int64_t deadline)
 	int rc = TUTTI_OK;
 
 	while (!rc && !met(m)) {
-		if (m->plan->listen_fd >= 0)
+		if (m->plan->listen_fd >= 0 && find_room(m))
 			rc = listen_on(m, true);
 		expire(m);
 		dial_tick(m);

@@ -107,10 +107,10 @@ static int alone(struct boot **out, const struct auth_key *key)
 	return TUTTI_OK;
 }
 
-static int check_rank(int nranks, int rank)
+int rank_check(int nranks, int rank)
 {
-	if (nranks < 1)
-		return err_set(TUTTI_ERR_INVALID, "number of ranks: expected 1 or more, got %d", nranks);
+	if (nranks < 1 || nranks > MOST_RANKS)
+		return err_set(TUTTI_ERR_INVALID, "number of ranks: expected 1..%d, got %d", MOST_RANKS, nranks);
 	if (rank < 0 || rank >= nranks)
 		return err_set(TUTTI_ERR_INVALID, "rank: expected 0..%d, got %d", nranks - 1, rank);
 	return TUTTI_OK;
@@ -202,7 +202,7 @@ static int own_place(struct place *at, const struct boot *star, const struct ven
 
 static int meet_star(struct boot *star, const struct boot_spec *spec, struct venue *v, int64_t deadline)
 {
-	struct meet_plan plan = { .key = spec->key, .purpose = PURPOSE_STAR, .self = spec->nranks, .parent = spec->nranks, .listen_fd = -1,
+	struct meet_plan plan = { .key = spec->key, .purpose = PURPOSE_STAR, .self = 0, .parent = 0, .listen_fd = -1,
 	                          .loopback_only = v->keyless, .host = spec->host, .port = spec->port, .ports = spec->ports ? spec->ports : 1 };
 	int rc = TUTTI_OK;
 
@@ -252,7 +252,7 @@ int boot_open(struct boot **out, const struct boot_spec *spec, int64_t deadline)
 	int rc = auth_init();
 
 	if (!rc)
-		rc = check_rank(spec->nranks, spec->rank);
+		rc = rank_check(spec->nranks, spec->rank);
 	if (!rc && spec->nranks > 1)
 		rc = find_venue(&v, spec);
 	if (!rc && spec->nranks > 1)
@@ -293,7 +293,7 @@ int boot_open_with(struct boot **out, int nranks, int rank, tutti_allgather_fn f
 	int fd = -1, rc = auth_init(), said;
 
 	if (!rc)
-		rc = check_rank(nranks, rank);
+		rc = rank_check(nranks, rank);
 	if (rc || nranks == 1)
 		return rc ? rc : alone(out, &open);
 	cards = malloc((size_t)nranks * CARD_BYTES);

@@ -120,6 +120,14 @@ const char *span_text(char *buf, size_t cap, int64_t ns)
 	return buf;
 }
 
+static const char *who(const struct link *l, char *buf, size_t cap)
+{
+	if (l->peer < 0)
+		return "the rank that serves the meeting";
+	snprintf(buf, cap, "rank %d", l->peer);
+	return buf;
+}
+
 static const char *loss_text(int code)
 {
 	switch (code) {
@@ -146,15 +154,12 @@ static void drop(struct boot *b, struct link *l)
 
 static void lost(struct boot *b, struct link *l, const char *how)
 {
-	char text[ERR_TEXT];
+	char text[ERR_TEXT], name[48];
 
 	drop(b, l);
 	if (l->got_bye || b->status)
 		return;
-	if (l->peer < 0)
-		snprintf(text, sizeof text, "the rank that serves the meeting died or its machine was lost (%.300s)", how);
-	else
-		snprintf(text, sizeof text, "rank %d died or its machine was lost (%.300s)", l->peer, how);
+	snprintf(text, sizeof text, "%s died or its machine was lost (%.300s)", who(l, name, sizeof name), how);
 	boot_raise(b, TUTTI_ERR_PEER, text);
 }
 
@@ -255,12 +260,13 @@ void tree_take(struct boot *b, struct link *l, const struct frame *f)
 		[FRAME_WELCOME] = take_welcome, [FRAME_GATHER] = gather_take, [FRAME_SPREAD] = gather_take,
 		[FRAME_RAISE] = take_raise, [FRAME_BYE] = take_bye,
 	};
-	char text[128];
+	char text[160], name[48];
 
 	if (b->status && f->kind != FRAME_RAISE)
 		return;         /* sent before its sender knew */
 	if (takers[f->kind](b, l, f)) {
-		snprintf(text, sizeof text, "rank %d sent a control frame (kind %u, %zu bytes) that does not belong here", l->peer, f->kind, f->len);
+		snprintf(text, sizeof text, "%s sent a control frame (kind %u, %zu bytes) that does not belong here", who(l, name, sizeof name), f->kind,
+		         f->len);
 		boot_raise(b, TUTTI_ERR_INTERNAL, text);
 	}
 }
@@ -300,14 +306,12 @@ int boot_poll(struct boot *b)
 	return b->status;
 }
 
-int tree_wait(struct boot *b, struct boot *elder, int64_t until)
+int tree_wait(struct boot *b, int64_t until)
 {
-	struct pollfd fds[2] = { { .fd = b->epfd, .events = POLLIN }, { .fd = elder ? elder->epfd : -1, .events = POLLIN } };
+	struct pollfd p = { .fd = b->epfd, .events = POLLIN };
 	int64_t left = until == CLOCK_NEVER ? 3600000 : (until - clock_ns() + 999999) / 1000000;
 
-	poll(fds, 2, left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left);
-	if (elder && boot_poll(elder))
-		return tree_told(elder);
+	poll(&p, 1, left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left);
 	if (boot_poll(b))
 		return tree_told(b);
 	return until != CLOCK_NEVER && clock_ns() >= until ? TUTTI_ERR_TIMEOUT : TUTTI_OK;
@@ -367,7 +371,7 @@ static void goodbye(struct boot *b, int64_t deadline)
 	char text[ERR_TEXT];
 
 	while (!b->status && !goodbye_done(b, &late)) {
-		if (tree_wait(b, NULL, deadline) == TUTTI_ERR_TIMEOUT && !b->status) {
+		if (tree_wait(b, deadline) == TUTTI_ERR_TIMEOUT && !b->status) {
 			snprintf(text, sizeof text, "rank %d closed and waited in vain for rank %s to close too", b->rank, ranges_end(&late));
 			boot_raise(b, TUTTI_ERR_TIMEOUT, text);
 		}

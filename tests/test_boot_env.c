@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the environment and the unique id say. The configuration is read once a process, so each environment gets a process of its own. */
+#include "boot_crew.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void print_line(int out, const struct boot_spec *s)
+{
+	dprintf(out, "%s %d/%d local %d/%d %s:%d+%d %s", s->source, s->rank, s->nranks, s->local_rank, s->local_size, s->host, s->port, s->ports,
+	        s->key.none ? "keyless" : "key");
+}
+
+static void print_key(int out, const struct boot_spec *s)
+{
+	for (int i = 0; i < AUTH_KEY_BYTES; i++)
+		dprintf(out, "%02x", s->key.bytes[i]);
+}
+
+/* What boot_from_env gives for these variables, printed; or "status: sentence". */
+static const char *text_of(char *text, size_t cap, const char *const *vars, void (*print)(int, const struct boot_spec *))
+{
+	struct boot_spec s;
+	int ends[2], how, rc;
+	size_t len = 0;
+	ssize_t n;
+
+	cr_assert_eq(pipe(ends), 0);
+	if (!fork()) {
+		for (; *vars; vars++)
+			putenv((char *)*vars);
+		rc = boot_from_env(&s);
+		if (rc)
+			dprintf(ends[1], "%s: %s", err_name(rc), err_last());
+		else
+			print(ends[1], &s);
+		_exit(0);
+	}
+	close(ends[1]);
+	while ((n = read(ends[0], text + len, cap - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = 0;
+	close(ends[0]);
+	cr_assert_gt(wait(&how), 0);
+	return text;
+}
+
+#define SECRET "TUTTI_SECRET=correct horse battery staple"
+static const struct { const char *vars[8], *line; } good[] = {
+	{ { 0 }, "alone 0/1 local -1/0 :0+0 keyless" },
+	{ { "RANK=3" }, "alone 0/1 local -1/0 :0+0 keyless" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=1" }, "TUTTI_RANK 0/1 local -1/0 :0+0 keyless" },
+	{ { "TUTTI_RANK=2", "TUTTI_SIZE=4", "TUTTI_ROOT=node7:4000", SECRET }, "TUTTI_RANK 2/4 local -1/0 node7:4000+1 key" },
+	{ { "TUTTI_RANK=2", "TUTTI_SIZE=4", "TUTTI_ROOT=[fd00::1]:4000", "RANK=1", "WORLD_SIZE=2" }, "TUTTI_RANK 2/4 local -1/0 fd00::1:4000+1 keyless" },
+	{ { "RANK=1", "WORLD_SIZE=4", "LOCAL_RANK=1", "LOCAL_WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=29500" }, "torchrun 1/4 local 1/2 a:29501+16 keyless" },
+	{ { "RANK=1", "WORLD_SIZE=4", "MASTER_ADDR=a", "MASTER_PORT=65535" }, "torchrun 1/4 local -1/0 a:1024+16 keyless" },
+	{ { "RANK=1", "WORLD_SIZE=4", "MASTER_ADDR=a", "MASTER_PORT=1", "TUTTI_ROOT=b:2", SECRET }, "torchrun 1/4 local -1/0 b:2+1 key" },
+	{ { "RANK=0", "WORLD_SIZE=1" }, "torchrun 0/1 local -1/0 :0+0 keyless" },
+};
+
+Test(boot_env, understands)
+{
+	char line[1024];
+
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		cr_assert_str_eq(text_of(line, sizeof line, good[i].vars, print_line), good[i].line);
+}
+
+#define CONFIG "TUTTI_ERR_CONFIG: "
+static const struct { const char *vars[8], *line; } bad[] = {
+	{ { "TUTTI_RANK=1" }, CONFIG "TUTTI_SIZE: expected the number of ranks, 1 or more, with TUTTI_RANK=1; got 0" },
+	{ { "TUTTI_SIZE=4" }, CONFIG "TUTTI_RANK: expected 0..3 with TUTTI_SIZE=4, got -1" },
+	{ { "TUTTI_RANK=4", "TUTTI_SIZE=4" }, CONFIG "TUTTI_RANK: expected 0..3 with TUTTI_SIZE=4, got 4" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4" }, CONFIG "TUTTI_ROOT: expected HOST:PORT where rank 0 listens, with TUTTI_SIZE=4; it is not set" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=here" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"here\"" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=::1:80" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"::1:80\"" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=a:0" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"a:0\"" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=a:65536" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"a:65536\"" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=[]:1" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"[]:1\"" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=:1" }, CONFIG "TUTTI_ROOT: expected a host of 1..255 characters, got \":1\"" },
+	{ { "RANK=4", "WORLD_SIZE=4" }, CONFIG "RANK: expected an integer 0..3, got \"4\"" },
+	{ { "RANK=x", "WORLD_SIZE=4" }, CONFIG "RANK: expected an integer 0..3, got \"x\"" },
+	{ { "RANK=0", "WORLD_SIZE=0" }, CONFIG "WORLD_SIZE: expected an integer 1..16777216, got \"0\"" },
+	{ { "RANK=0", "WORLD_SIZE=4" }, CONFIG "MASTER_PORT: expected an integer 1..65535, but it is not set" },
+	{ { "RANK=0", "WORLD_SIZE=4", "MASTER_PORT=70000" }, CONFIG "MASTER_PORT: expected an integer 1..65535, got \"70000\"" },
+	{ { "RANK=0", "WORLD_SIZE=4", "MASTER_PORT=7" }, CONFIG "MASTER_ADDR: expected rank 0's host, with WORLD_SIZE=4; it is not set" },
+	{ { "RANK=0", "WORLD_SIZE=4", "LOCAL_RANK=2", "LOCAL_WORLD_SIZE=2" }, CONFIG "LOCAL_RANK: expected an integer 0..1, got \"2\"" },
+	{ { "TUTTI_SECRET_FILE=/nonexistent/key" }, CONFIG "TUTTI_SECRET_FILE: cannot read \"/nonexistent/key\": No such file or directory" },
+};
+
+Test(boot_env, refuses_with_what_was_expected)
+{
+	char line[1024];
+
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		cr_assert_str_eq(text_of(line, sizeof line, bad[i].vars, print_line), bad[i].line);
+}
+
+Test(boot_env, the_secret_is_the_same_as_text_and_in_a_file)
+{
+	char path[] = "/tmp/tutti-key-XXXXXX", file[64], text[100], same[100];
+	int fd = mkstemp(path);
+
+	snprintf(file, sizeof file, "TUTTI_SECRET_FILE=%s", path);
+	cr_assert_eq(write(fd, "correct horse battery staple\n", 29), 29);
+	close(fd);
+	text_of(text, sizeof text, (const char *const[]){ SECRET, NULL }, print_key);
+	text_of(same, sizeof same, (const char *const[]){ file, NULL }, print_key);
+	unlink(path);
+	cr_assert_eq(strlen(text), 2 * AUTH_KEY_BYTES, "%s", text);
+	cr_assert_str_eq(text, same);
+}
+
+Test(boot_env, jobs_that_share_a_machine_have_different_keys)
+{
+	static const char *const vars[][6] = {
+		{ "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=10" }, { "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=11" },
+		{ "RANK=0", "WORLD_SIZE=3", "MASTER_ADDR=a", "MASTER_PORT=10" },
+		{ "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=10", "TORCHELASTIC_RUN_ID=b" },
+		{ "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=10", SECRET },
+	};
+	enum { JOBS = sizeof vars / sizeof *vars };
+	char keys[JOBS][100];
+
+	for (int i = 0; i < JOBS; i++) {
+		text_of(keys[i], sizeof keys[i], vars[i], print_key);
+		cr_assert_eq(strlen(keys[i]), 2 * AUTH_KEY_BYTES, "%s", keys[i]);
+		for (int k = 0; k < i; k++)
+			cr_assert_str_neq(keys[i], keys[k]);
+	}
+}
+
+/* ---- the unique id ------------------------------------------------------------------------------------------ */
+
+static void check_size(struct hand *h)
+{
+	int mine = boot_rank(h->b), all[CREW_MAX];
+
+	h->status = boot_allgather(h->b, &mine, all, sizeof mine, soon());
+}
+
+Test(boot_id, ranks_meet_by_an_id_and_any_of_them_may_have_made_it)
+{
+	struct tutti_unique_id id;
+	struct crew c = { .n = 5 };
+
+	for (int maker = 0; maker < 5; maker += 2) {
+		cr_assert_eq(boot_make_id(&id), TUTTI_OK, "%s", err_last());
+		for (int i = 0; i < 5; i++) {
+			int r = (maker + i) % 5;        /* the first to ask serves */
+
+			c.hands[r] = (struct hand){ .wait_ms = 60000, .work = check_size };
+			cr_assert_eq(boot_from_id(&c.hands[r].spec, &id, 5, r), TUTTI_OK);
+			cr_assert_eq(c.hands[r].spec.serves, i == 0);
+		}
+		crew_run(&c);
+		for (int r = 0; r < 5; r++)
+			cr_assert_eq(c.hands[r].status, TUTTI_OK, "rank %d: %s", r, c.hands[r].said);
+	}
+}
+
+Test(boot_id, a_forked_child_does_not_serve)
+{
+	struct tutti_unique_id id;
+	struct boot_spec s;
+	int how;
+
+	cr_assert_eq(boot_make_id(&id), TUTTI_OK);
+	if (!fork())
+		_exit(boot_from_id(&s, &id, 2, 1) || s.serves);
+	wait(&how);
+	cr_assert(WIFEXITED(how) && WEXITSTATUS(how) == 0);
+	cr_assert_eq(boot_from_id(&s, &id, 2, 0), TUTTI_OK);
+	cr_assert(s.serves);
+	close(s.listen_fd);
+}
+
+Test(boot_id, garbage_is_refused)
+{
+	struct tutti_unique_id id, mangled;
+	struct boot_spec s = { .rank = 77 };
+
+	memset(&mangled, 0, sizeof mangled);
+	cr_assert_eq(boot_from_id(&s, &mangled, 2, 0), TUTTI_ERR_INVALID);
+	cr_assert(strstr(err_last(), "unique id: expected 128 bytes made by tutti_get_unique_id"), "%s", err_last());
+	cr_assert_eq(boot_make_id(&id), TUTTI_OK);
+	for (size_t i = 0; i < sizeof id.bytes; i++) {
+		mangled = id;
+		mangled.bytes[i] ^= 1;
+		cr_assert_eq(boot_from_id(&s, &mangled, 2, 0), TUTTI_ERR_INVALID, "byte %zu", i);
+	}
+	cr_assert_eq(s.rank, 77, "written on failure");
+	cr_assert_eq(boot_from_id(&s, &id, 2, 2), TUTTI_ERR_INVALID);
+	cr_assert_eq(boot_from_id(&s, &id, 2, 0), TUTTI_OK);
+	close(s.listen_fd);
+}
