@@ -46,7 +46,7 @@ int meet_allgather(const void *mine, void *all, size_t bytes, void *seat)
 	return 0;
 }
 
-struct job { struct meet_seat seat; const struct tutti_config *config; rank_fn fn; void *ctx; bool failed; };
+struct job { struct meet_seat seat; const struct tutti_config *config; rank_fn fn; void *ctx; bool to_failure, failed; };
 
 static void *rank_main(void *arg)
 {
@@ -57,8 +57,9 @@ static void *rank_main(void *arg)
 		why = tutti_last_error(NULL);
 	else {
 		why = j->fn(comm, j->ctx);
-		if (tutti_comm_destroy(comm) < 0 && !why)
-			why = tutti_last_error(NULL);
+		bool failed = tutti_comm_destroy(comm) < 0;
+		if (failed != j->to_failure && !why)
+			why = failed ? tutti_last_error(NULL) : "the communicator did not fail";
 	}
 	if (why)
 		fprintf(stderr, "rank %d of %d: %s\n", j->seat.rank, j->seat.meet->n, why);
@@ -66,7 +67,7 @@ static void *rank_main(void *arg)
 	return NULL;
 }
 
-int comms_run(int n, const struct tutti_config *config, rank_fn fn, void *ctx)
+static int run(int n, const struct tutti_config *config, rank_fn fn, void *ctx, bool to_failure)
 {
 	struct tutti_config limited = TUTTI_CONFIG_INIT;
 	struct job *jobs = calloc((size_t)n, sizeof(*jobs));
@@ -78,7 +79,7 @@ int comms_run(int n, const struct tutti_config *config, rank_fn fn, void *ctx)
 	if (!limited.timeout_ms)
 		limited.timeout_ms = 60000;
 	for (int r = 0; r < n; r++) {
-		jobs[r] = (struct job){ { m, r }, &limited, fn, ctx, false };
+		jobs[r] = (struct job){ { m, r }, &limited, fn, ctx, to_failure, false };
 		if (pthread_create(&threads[r], NULL, rank_main, &jobs[r]))
 			abort();
 	}
@@ -91,6 +92,9 @@ int comms_run(int n, const struct tutti_config *config, rank_fn fn, void *ctx)
 	free(jobs);
 	return failed;
 }
+
+int comms_run(int n, const struct tutti_config *config, rank_fn fn, void *ctx) { return run(n, config, fn, ctx, false); }
+int comms_run_to_failure(int n, const struct tutti_config *config, rank_fn fn, void *ctx) { return run(n, config, fn, ctx, true); }
 
 /* ---- data ---------------------------------------------------------------------------------------------------------------- */
 

@@ -12,7 +12,10 @@ typedef const char *(*rank_fn)(struct tutti_comm *comm, void *ctx);
 /* Run fn on n ranks. config may be NULL. Returns the number of ranks that failed, having printed their sentences. Fails, not hangs: 60 s. */
 int comms_run(int n, const struct tutti_config *config, rank_fn fn, void *ctx);
 
-/* The same, without communicators: fn makes its own by the exchange, e.g. tutti_comm_init_allgather(&c, n, rank, ranks_allgather, meet, config). */
+/* The same for an fn that makes its communicator fail: then tutti_comm_destroy must fail, too. */
+int comms_run_to_failure(int n, const struct tutti_config *config, rank_fn fn, void *ctx);
+
+/* The same, without communicators: fn makes its own by the exchange, e.g. tutti_comm_init_allgather(&c, n, rank, meet_allgather, meet, config). */
 struct meet;
 struct meet *meet_new(int n);
 void meet_free(struct meet *m);

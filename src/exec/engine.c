@@ -3,6 +3,7 @@
 #include <base/clock.h>
 #include <exec/engine.h>
 #include <exec/wait.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 /* ---- scratch: blocks of 2^order bytes, small ones cut from slabs; last given, first taken (it is in the cache) --------- */
 
+enum { CAUSE_MS = 500 };        /* far below the two seconds in which everybody must know */
 enum { SCRATCH_LEAST = 12, SLAB = 21, CUT_BELOW = 18 };
 
 static struct scratch *slab_new(struct engine *e, int order)
@@ -171,10 +173,21 @@ int engine_progress(struct engine *e)
 	return moved;
 }
 
+/* A lost connection, or one that is never made, is mostly another rank's failure seen from the side: give the control tree a moment to tell the cause. */
+static void listen_for_cause(struct engine *e)
+{
+	struct pollfd fd = { .fd = boot_fd(e->boot), .events = POLLIN };
+	int64_t end = clock_after_ms(CAUSE_MS);
+	while (boot_poll(e->boot) == TUTTI_OK && clock_ns() < end)
+		poll(&fd, 1, 20);
+}
+
 int engine_fail(struct engine *e, int status, const char *fmt, ...)
 {
 	if (e->status)
 		return e->status;
+	if (status == TUTTI_ERR_PEER || status == TUTTI_ERR_AUTH)
+		listen_for_cause(e);
 	va_list ap;
 	va_start(ap, fmt);
 	vsnprintf(e->why, sizeof(e->why), fmt, ap);
