@@ -10,34 +10,44 @@
 tests_unit_SOURCES =
 
 # -- sources: one file a line
+tests_unit_SOURCES += tests/boot_crew.c tests/boot_crew.h
 tests_unit_SOURCES += tests/ranks.c tests/ranks.h
+tests_unit_SOURCES += tests/transport_harness.c tests/transport_harness.h
 tests_unit_SOURCES += tests/test_auth.c
 tests_unit_SOURCES += tests/test_base.c
 tests_unit_SOURCES += tests/test_base_config.c
+tests_unit_SOURCES += tests/test_boot.c
+tests_unit_SOURCES += tests/test_boot_env.c
+tests_unit_SOURCES += tests/test_boot_tree.c
 tests_unit_SOURCES += tests/test_collectives.c
+tests_unit_SOURCES += tests/test_comm.c
 tests_unit_SOURCES += tests/test_kernels.c
-tests_unit_SOURCES += tests/transport_harness.c tests/transport_harness.h
 tests_unit_SOURCES += tests/test_transport.c
-tests_unit_SOURCES += tests/test_transport_sleep.c
 tests_unit_SOURCES += tests/test_transport_fail.c
 tests_unit_SOURCES += tests/test_transport_sleep.c
 tests_unit_SOURCES += tests/test_transport_stream.c
-
+tests_unit_SOURCES += tests/test_transport_tcp.c
 # -- end of sources
 
 tests_unit_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_LDADD = libtutti_core.la $(CRITERION_LIBS)
 tests_unit_LDFLAGS = $(AM_LDFLAGS) -no-install
 
-TSAN_TESTS =
+# -- one file a program, of the same name, unless said otherwise
+LDADD = libtutti_core.la
 
-FUZZ_TESTS = tests/fuzz_auth
-tests_fuzz_auth_SOURCES = tests/fuzz_auth.c
-tests_fuzz_auth_LDADD = libtutti_core.la
+TSAN_TESTS = tests/tsan_boot tests/tsan_transport
+tests_tsan_boot_SOURCES = tests/tsan_boot.c tests/boot_crew.c tests/boot_crew.h
+tests_tsan_transport_SOURCES = tests/tsan_transport.c tests/transport_harness.c tests/transport_harness.h
+
+FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_boot_id tests/fuzz_boot_tree
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_auth_LDFLAGS = $(fuzz_ldflags)
-fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer -no-install
+tests_fuzz_boot_frame_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_boot_id_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_boot_tree_LDFLAGS = $(fuzz_ldflags)
 
-SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_examples.sh
+SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 
