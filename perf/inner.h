@@ -66,6 +66,7 @@ struct perf_result {
 	double us;                      /* average over the iterations of the slowest rank */
 	double min, median, p99;        /* with JSON only */
 	int64_t wrong;                  /* over all ranks; -1: not checked */
+	char plan[96];                  /* what ran: "all_reduce ring, 12 steps, ..." */
 };
 
 struct perf {
@@ -78,6 +79,7 @@ struct perf {
 	struct tutti_request **reqs;    /* o->agg * PERF_REQUESTS */
 	double *times;                  /* of each iteration, microseconds */
 	FILE *json;
+	char *routes;                   /* how the peers are reached */
 	int rows;
 	double busbw;                   /* sum over bandwidths measured, and how many */
 	int bandwidths;
@@ -90,6 +92,7 @@ int perf_measure(struct perf *p, const struct perf_case *k, bool in_place, struc
 /* ---- report.c: does nothing on ranks other than 0 ------------------------------------------------------------------- */
 
 int report_open(struct perf *p);        /* -1 after a sentence */
+void report_describe(struct perf *p, struct perf_result *r);    /* keep what the library says of its last operation */
 void report_row(struct perf *p, const struct perf_case *k, const struct perf_result *out, const struct perf_result *in);
 int report_close(struct perf *p, int status);   /* -1 after a sentence: the JSON file could not be written */
 #endif

@@ -153,6 +153,7 @@ static int measure_time(struct perf *p, const struct perf_case *k, bool in_place
 		status = tutti_barrier(p->comm);
 	if (!status && !o->touch)
 		status = loop_whole(p, k, in_place, o->iters, &us);
+	report_describe(p, r);
 	if (!status && !o->touch)
 		status = slowest(p, &us, 1);
 	r->us = us / o->iters / o->agg;

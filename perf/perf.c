@@ -44,12 +44,12 @@ static int run_case(struct perf *p, const struct perf_case *k)
 
 	if (!status)
 		status = perf_measure(p, k, true, &in);
-	if (!status) {
-		report_row(p, k, &out, &in);
-		p->wrong += p->rank && out.wrong > 0 ? out.wrong : 0;
-		p->wrong += p->rank && in.wrong > 0 ? in.wrong : 0;
-	}
-	return status;
+	if (status)
+		return status;
+	p->wrong += out.wrong > 0 ? out.wrong : 0;
+	p->wrong += in.wrong > 0 ? in.wrong : 0;
+	report_row(p, k, &out, &in);
+	return TUTTI_OK;
 }
 
 static int run_roots(struct perf *p, struct perf_case *k)
@@ -180,21 +180,29 @@ static int open_comm(struct perf *p)
 	return TUTTI_OK;
 }
 
-static void print_routes(const struct perf *p)
+/* Only rank 0 writes files: the others learn whether it can. */
+static int agree(struct perf *p, int bad)
 {
-	char text[4096], *line, *rest;
+	int32_t any = bad;
+	int status = tutti_all_reduce(&any, &any, 1, TUTTI_INT32, TUTTI_MAX, p->comm);
 
-	if (p->rank || tutti_comm_describe(p->comm, text, sizeof text))
-		return;
-	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		printf("# %s\n", line);
+	return status ? status : any;
+}
+
+/* Every rank refuses bad arguments in the same words: one is enough. */
+static void say(const struct perf *p, int status)
+{
+	const char *own = p->comm ? tutti_last_error(p->comm) : "";
+
+	if (status < 0 && (status != TUTTI_ERR_INVALID || !p->rank))
+		fprintf(stderr, "tutti perf: rank %d: %s\n", p->rank, *own ? own : tutti_last_error(NULL));
 }
 
 int perf_run(const struct perf_options *options)
 {
 	struct perf_options o = *options;
 	struct perf p = { .o = &o, .coll = perf_coll_find(o.coll) };
-	int status, bad;
+	int status;
 
 	if (p.coll->factor == FACTOR_NONE)
 		o.min = o.max = 0;
@@ -202,18 +210,17 @@ int perf_run(const struct perf_options *options)
 	status = open_comm(&p);
 	if (!status)
 		status = open_buffers(&p);
-	bad = !status && report_open(&p);
-	if (!status && !bad) {
+	if (!status)
+		status = agree(&p, report_open(&p) < 0);
+	if (!status) {
 		status = run_types(&p);
-		bad = report_close(&p, status);
-		if (!status)
-			print_routes(&p);
+		if (report_close(&p, status))
+			p.wrong++;
 	}
-	if (status)
-		fprintf(stderr, "tutti perf: rank %d: %s\n", p.rank, tutti_last_error(p.comm && *tutti_last_error(p.comm) ? p.comm : NULL));
-	if (p.comm && (status || bad))
+	say(&p, status);
+	if (p.comm && status < 0 && status != TUTTI_ERR_INVALID)
 		tutti_comm_abort(p.comm);
 	close_buffers(&p);
 	tutti_comm_destroy(p.comm);
-	return status || bad || p.wrong ? EXIT_FAILURE : EXIT_SUCCESS;
+	return status || p.wrong ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -3,6 +3,7 @@
 #include <base/type.h>
 #include <errno.h>
 #include <perf/inner.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* As many decimals as the width has room for */
@@ -36,7 +37,6 @@ static void cells(struct perf *p, const struct perf_case *k, const struct perf_r
 		printf("  %6s", "N/A");
 	else
 		printf("  %6lld", (long long)r->wrong);
-	p->wrong += r->wrong > 0 ? r->wrong : 0;
 }
 
 /* A string that may hold anything */
@@ -68,6 +68,8 @@ static void json_result(struct perf *p, const struct perf_case *k, const char *n
 		fprintf(p->json, ", \"algbw_gbs\": %.4f, \"busbw_gbs\": %.4f", alg, alg * perf_busbw_factor(p->coll->factor, p->nranks));
 	if (r->wrong >= 0)
 		fprintf(p->json, ", \"wrong\": %lld", (long long)r->wrong);
+	fprintf(p->json, ", \"plan\": ");
+	json_text(p->json, r->plan);
 	putc('}', p->json);
 }
 
@@ -139,6 +141,31 @@ void report_row(struct perf *p, const struct perf_case *k, const struct perf_res
 	p->rows++;
 }
 
+void report_describe(struct perf *p, struct perf_result *r)
+{
+	size_t room = 256 * ((size_t)p->nranks + 1);
+	char *last;
+
+	if (p->rank || (!p->routes && !(p->routes = malloc(room))) || tutti_comm_describe(p->comm, p->routes, room))
+		return;
+	last = strstr(p->routes, "last: ");
+	if (!last)
+		return;
+	snprintf(r->plan, sizeof r->plan, "%.*s", (int)strcspn(last + 6, "\n"), last + 6);
+	*last = 0;
+}
+
+/* Each line as a comment */
+static void print_routes(const struct perf *p)
+{
+	size_t len;
+
+	for (const char *line = p->routes; line && *line; line += len + (line[len] == '\n')) {
+		len = strcspn(line, "\n");
+		printf("# %.*s\n", (int)len, line);
+	}
+}
+
 int report_close(struct perf *p, int status)
 {
 	int bad = 0;
@@ -149,8 +176,10 @@ int report_close(struct perf *p, int status)
 		printf("# Wrong elements    : %lld %s\n", (long long)p->wrong, p->wrong ? "FAILED" : p->o->check ? "OK" : "(not checked)");
 		if (p->bandwidths)
 			printf("# Avg bus bandwidth : %.4f\n", p->busbw / p->bandwidths);
+		print_routes(p);
 		fflush(stdout);
 	}
+	free(p->routes);
 	if (!p->json)
 		return 0;
 	fprintf(p->json, "],\n \"complete\": %s, \"wrong\": %lld, \"avg_busbw_gbs\": %.4f}\n", status ? "false" : "true", (long long)p->wrong,

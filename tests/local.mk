@@ -27,6 +27,7 @@ tests_unit_SOURCES += tests/test_transport_fail.c
 tests_unit_SOURCES += tests/test_transport_sleep.c
 tests_unit_SOURCES += tests/test_transport_stream.c
 tests_unit_SOURCES += tests/test_transport_tcp.c
+tests_unit_SOURCES += tests/test_perf.c perf/data.c perf/coll.c
 # -- end of sources
 
 tests_unit_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
@@ -47,7 +48,7 @@ tests_fuzz_boot_frame_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_id_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_tree_LDFLAGS = $(fuzz_ldflags)
 
-SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh
+SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh tests/sh_cli.sh tests/sh_perf.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 

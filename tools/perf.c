@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `tutti perf`: the options of perf_run(), and with --ranks the start of its own ranks: this program again, as tutti run would. */
+#include <algo/algo.h>
 #include <base/err.h>
 #include <perf/perf.h>
 #include <stdlib.h>
@@ -50,6 +51,21 @@ static int start_ranks(const struct perf_options *o, int first, char **argv)
 	return launch(&(struct launch){ .cmd = argv[0], .nranks = o->ranks, .argv = again });
 }
 
+/* The library takes the name of any algorithm, and leaves the collectives alone that do not have it; who forces one here means this collective. */
+static void check_algo(const struct perf_options *o)
+{
+	int coll = coll_from_name(o->coll);
+	char names[512] = "none to choose";
+	size_t n = 0;
+
+	if (!o->algo || (coll >= 0 && algo_find((enum coll)coll, o->algo)))
+		return;
+	for (const struct algo *a = algo_table; a->name && n < sizeof names; a++)
+		if ((int)a->coll == coll)
+			n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", a->name);
+	args_refuse("perf", "--algo: expected one that %s has (%s), got \"%s\"", o->coll, names, o->algo);
+}
+
 int tool_perf(int argc, char **argv)
 {
 	struct perf_options o = PERF_DEFAULTS;
@@ -60,5 +76,6 @@ int tool_perf(int argc, char **argv)
 	o.coll = first < argc ? argv[first] : NULL;
 	if (perf_check(&o))
 		args_refuse(argv[0], "%s", err_last());
+	check_algo(&o);
 	return o.ranks ? start_ranks(&o, first, argv) : perf_run(&o);
 }
