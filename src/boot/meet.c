@@ -22,7 +22,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { PENDING = 64, HANDSHAKE_MS = 5000, PATIENCE_MS = 60000, MIN_HANDSHAKE_MS = 500, FIRST_REST_MS = 10, LONGEST_REST_MS = 500, AUTH_ROUNDS = 5, LOGGED = 5, EVENTS = 32,
+enum { PENDING = 64, HANDSHAKE_MS = 5000, PATIENCE_MS = 60000, SEARCH_MS = 1000, MIN_HANDSHAKE_MS = 500, FIRST_REST_MS = 10, LONGEST_REST_MS = 500, AUTH_ROUNDS = 5, LOGGED = 5, EVENTS = 32,
        ADDRESSES = 8 };
 
 struct pending { struct auth auth; int fd; int64_t since; char from[PLACE_TEXT]; };
@@ -313,8 +313,8 @@ static void dial_connected(struct meet *m)
 		failed(m, TUTTI_ERR_SYSTEM, strerror(code));
 		return;
 	}
-	if (one_place(m))       /* nowhere else to look, and whoever serves may come late */
-		d->until = clock_after_ms(PATIENCE_MS);
+	/* with nowhere else to look, wait: whoever serves may come late */
+	d->until = clock_after_ms(one_place(m) ? PATIENCE_MS : SEARCH_MS);
 	auth_dial(&d->auth, &m->plan->key, d->fd, m->plan->purpose, (uint32_t)m->b->nranks, m->b->rank, m->plan->parent);
 	d->state = DIAL_PROVE;
 }
