@@ -218,11 +218,12 @@ uint64_t config_digest(const struct config *c)
 
 int config_line(int i, struct config_line *line)
 {
-	const struct row *r = rows + i;
+	const struct row *r;
 	const char *text;
 
 	if (i < 0 || i >= ROWS)
 		return 0;
+	r = rows + i;
 	text = row_text(r);
 	line->name = r->name;
 	line->dflt = r->dflt;
