@@ -39,12 +39,6 @@ typedef struct { f32_vec a, b; } pair;
 	INLINE float t##_load1(const char *p) { uint16_t x; memcpy(&x, p, sizeof x); return to_float(x); } \
 	INLINE void t##_store1(char *p, float f) { uint16_t x = from_float(f); memcpy(p, &x, sizeof x); }
 
-/* Where the mask is all ones x, where it is zero y. */
-INLINE u32_vec choose(s32_vec mask, u32_vec x, u32_vec y)
-{
-	return (x & (u32_vec)mask) | (y & ~(u32_vec)mask);
-}
-
 HALF_MEMORY(bf16, float_from_bfloat, bfloat_from_float)
 
 /* A bfloat16 is the upper half of a float32: of each 32 bits one is shifted up, the other stands in place. */
@@ -54,10 +48,11 @@ INLINE pair bf16_load(const char *p)
 	return (pair){ (f32_vec)(v << 16), (f32_vec)(v & 0xffff0000) };
 }
 
+/* A NaN needs no care here: it comes from a bfloat16 or is the processor's own, its lower half is zero, and nothing is carried. */
 INLINE u32_vec bf16_round(f32_vec f)
 {
 	u32_vec u = (u32_vec)f;
-	return choose(f == f, u + 0x7fff + (u >> 16 & 1), u | 0x400000);
+	return u + 0x7fff + (u >> 16 & 1);
 }
 
 INLINE void bf16_store(char *p, pair v)
@@ -85,6 +80,12 @@ INLINE void f16_store(char *p, pair v)
 }
 #else
 HALF_MEMORY(f16, float_from_half, half_from_float)
+
+/* Where the mask is all ones x, where it is zero y. */
+INLINE u32_vec choose(s32_vec mask, u32_vec x, u32_vec y)
+{
+	return (x & (u32_vec)mask) | (y & ~(u32_vec)mask);
+}
 
 /* float_from_half and half_from_float of half.h, on vectors: all ways are computed, then chosen from. */
 INLINE f32_vec f16_widen(u32_vec h)
