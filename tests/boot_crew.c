@@ -50,7 +50,8 @@ void crew_make(struct crew *c, int n, void (*work)(struct hand *h))
 	for (int r = 0; r < n; r++) {
 		struct boot_spec *s = &c->hands[r].spec;
 
-		*s = (struct boot_spec){ .rank = r, .nranks = n, .local_rank = -1, .key = key, .port = port, .listen_fd = r ? -1 : fd, .serves = !r };
+		*s = (struct boot_spec){ .rank = r, .nranks = n, .local_rank = -1, .key = key, .port = port, .listen_fd = r ? -1 : fd,
+			.serves = !r };
 		strcpy(s->host, "127.0.0.1");
 		c->hands[r].work = work;
 		c->hands[r].wait_ms = 60000;

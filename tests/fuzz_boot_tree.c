@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Well-sealed frames with any content, in any order, from any link, to a rank of a tree or of a star that is in the middle of an all-gather or not. */
+/* Well-sealed frames with any content, in any order, from any link, to a rank of a tree or of a star that is in the middle of an
+ * all-gather or not. */
 #include <boot/inner.h>
 #include <stdlib.h>
 #include <string.h>

@@ -133,7 +133,8 @@ Test(boot, strangers_do_not_disturb_the_meeting)
 	while (n < 80)
 		fds[n++] = stranger(c.hands[0].spec.port, "");
 	while (n < 85)
-		fds[n++] = stranger(c.hands[0].spec.port, "GET / HTTP/1.0\r\n\r\nand much more than a hand-shake holds, so that something is left unread ...........");
+		fds[n++] = stranger(c.hands[0].spec.port,
+			"GET / HTTP/1.0\r\n\r\nand much more than a hand-shake holds, so that something is left unread ...........");
 	while (n < 90)
 		fds[n++] = stranger(c.hands[0].spec.port, "tut");
 	crew_run(&c);
@@ -219,12 +220,14 @@ Test(boot, the_first_free_port_of_several)
 	crew_make(&c, 3, exchange_ranks);
 	close(c.hands[0].spec.listen_fd);
 	c.hands[0].spec.listen_fd = -1;
-	for (int i = 0; i < 2; i++) {   /* one listens and says nothing, one is bound */
+	for (int i = 0; i < 2; i++) {   /* one is bound, one listens and says nothing; or somebody else's are there */
 		taken[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		at.sin_port = htons((uint16_t)(port + i));
-		cr_assert_eq(bind(taken[i], (struct sockaddr *)&at, sizeof at), 0, "port %d: %s", port + i, strerror(errno));
+		if (bind(taken[i], (struct sockaddr *)&at, sizeof at))
+			cr_assert_eq(errno, EADDRINUSE);
+		else if (i)
+			cr_assert_eq(listen(taken[i], 16), 0);
 	}
-	cr_assert_eq(listen(taken[1], 16), 0);
 	for (int r = 0; r < 3; r++) {
 		c.hands[r].spec.port = port;
 		c.hands[r].spec.ports = 16;

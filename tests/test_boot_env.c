@@ -10,7 +10,8 @@
 
 static void print_line(int out, const struct boot_spec *s)
 {
-	dprintf(out, "%s %d/%d local %d/%d %s:%d+%d %s", s->source, s->rank, s->nranks, s->local_rank, s->local_size, s->host, s->port, s->ports,
+	dprintf(out, "%s %d/%d local %d/%d %s:%d+%d %s", s->source, s->rank, s->nranks, s->local_rank, s->local_size, s->host, s->port,
+		s->ports,
 	        s->key.none ? "keyless" : "key");
 }
 
@@ -54,8 +55,10 @@ static const struct { const char *vars[8], *line; } good[] = {
 	{ { "RANK=3" }, "alone 0/1 local -1/0 :0+0 keyless" },
 	{ { "TUTTI_RANK=0", "TUTTI_SIZE=1" }, "TUTTI_RANK 0/1 local -1/0 :0+0 keyless" },
 	{ { "TUTTI_RANK=2", "TUTTI_SIZE=4", "TUTTI_ROOT=node7:4000", SECRET }, "TUTTI_RANK 2/4 local -1/0 node7:4000+1 key" },
-	{ { "TUTTI_RANK=2", "TUTTI_SIZE=4", "TUTTI_ROOT=[fd00::1]:4000", "RANK=1", "WORLD_SIZE=2" }, "TUTTI_RANK 2/4 local -1/0 fd00::1:4000+1 keyless" },
-	{ { "RANK=1", "WORLD_SIZE=4", "LOCAL_RANK=1", "LOCAL_WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=29500" }, "torchrun 1/4 local 1/2 a:29501+16 keyless" },
+	{ { "TUTTI_RANK=2", "TUTTI_SIZE=4", "TUTTI_ROOT=[fd00::1]:4000", "RANK=1", "WORLD_SIZE=2" },
+		"TUTTI_RANK 2/4 local -1/0 fd00::1:4000+1 keyless" },
+	{ { "RANK=1", "WORLD_SIZE=4", "LOCAL_RANK=1", "LOCAL_WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=29500" },
+		"torchrun 1/4 local 1/2 a:29501+16 keyless" },
 	{ { "RANK=1", "WORLD_SIZE=4", "MASTER_ADDR=a", "MASTER_PORT=65535" }, "torchrun 1/4 local -1/0 a:1024+16 keyless" },
 	{ { "RANK=1", "WORLD_SIZE=4", "MASTER_ADDR=a", "MASTER_PORT=1", "TUTTI_ROOT=b:2", SECRET }, "torchrun 1/4 local -1/0 b:2+1 key" },
 	{ { "RANK=0", "WORLD_SIZE=1" }, "torchrun 0/1 local -1/0 :0+0 keyless" },
@@ -74,11 +77,13 @@ static const struct { const char *vars[8], *line; } bad[] = {
 	{ { "TUTTI_RANK=1" }, CONFIG "TUTTI_SIZE: expected the number of ranks, 1 or more, with TUTTI_RANK=1; got 0" },
 	{ { "TUTTI_SIZE=4" }, CONFIG "TUTTI_RANK: expected 0..3 with TUTTI_SIZE=4, got -1" },
 	{ { "TUTTI_RANK=4", "TUTTI_SIZE=4" }, CONFIG "TUTTI_RANK: expected 0..3 with TUTTI_SIZE=4, got 4" },
-	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4" }, CONFIG "TUTTI_ROOT: expected HOST:PORT where rank 0 listens, with TUTTI_SIZE=4; it is not set" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4" },
+		CONFIG "TUTTI_ROOT: expected HOST:PORT where rank 0 listens, with TUTTI_SIZE=4; it is not set" },
 	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=here" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"here\"" },
 	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=::1:80" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"::1:80\"" },
 	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=a:0" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"a:0\"" },
-	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=a:65536" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"a:65536\"" },
+	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=a:65536" },
+		CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"a:65536\"" },
 	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=[]:1" }, CONFIG "TUTTI_ROOT: expected HOST:PORT or [IPV6]:PORT, got \"[]:1\"" },
 	{ { "TUTTI_RANK=0", "TUTTI_SIZE=4", "TUTTI_ROOT=:1" }, CONFIG "TUTTI_ROOT: expected a host of 1..255 characters, got \":1\"" },
 	{ { "RANK=4", "WORLD_SIZE=4" }, CONFIG "RANK: expected an integer 0..3, got \"4\"" },
@@ -88,7 +93,8 @@ static const struct { const char *vars[8], *line; } bad[] = {
 	{ { "RANK=0", "WORLD_SIZE=4", "MASTER_PORT=70000" }, CONFIG "MASTER_PORT: expected an integer 1..65535, got \"70000\"" },
 	{ { "RANK=0", "WORLD_SIZE=4", "MASTER_PORT=7" }, CONFIG "MASTER_ADDR: expected rank 0's host, with WORLD_SIZE=4; it is not set" },
 	{ { "RANK=0", "WORLD_SIZE=4", "LOCAL_RANK=2", "LOCAL_WORLD_SIZE=2" }, CONFIG "LOCAL_RANK: expected an integer 0..1, got \"2\"" },
-	{ { "TUTTI_SECRET_FILE=/nonexistent/key" }, CONFIG "TUTTI_SECRET_FILE: cannot read \"/nonexistent/key\": No such file or directory" },
+	{ { "TUTTI_SECRET_FILE=/nonexistent/key" },
+		CONFIG "TUTTI_SECRET_FILE: cannot read \"/nonexistent/key\": No such file or directory" },
 };
 
 Test(boot_env, refuses_with_what_was_expected)
@@ -117,7 +123,8 @@ Test(boot_env, the_secret_is_the_same_as_text_and_in_a_file)
 Test(boot_env, jobs_that_share_a_machine_have_different_keys)
 {
 	static const char *const vars[][6] = {
-		{ "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=10" }, { "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=11" },
+		{ "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=10" }, { "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a",
+			"MASTER_PORT=11" },
 		{ "RANK=0", "WORLD_SIZE=3", "MASTER_ADDR=a", "MASTER_PORT=10" },
 		{ "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=10", "TORCHELASTIC_RUN_ID=b" },
 		{ "RANK=0", "WORLD_SIZE=2", "MASTER_ADDR=a", "MASTER_PORT=10", SECRET },

@@ -139,7 +139,8 @@ static void exchange_without_rank_33(struct hand *h)
 	if (boot_rank(h->b) == 33)
 		hand_fails(h, wait_for_cause(h->b), boot_cause(h->b));
 	else
-		hand_fails(h, boot_allgather(h->b, &mine, all, sizeof mine, clock_after_ms(boot_rank(h->b) == 2 ? 200 : 30000)), err_last());
+		hand_fails(h, boot_allgather(h->b, &mine, all, sizeof mine, clock_after_ms(boot_rank(h->b) == 2 ? 200 : 30000)),
+			err_last());
 }
 
 Test(boot_tree, a_late_exchange_names_whom_it_waits_for)
@@ -150,7 +151,8 @@ Test(boot_tree, a_late_exchange_names_whom_it_waits_for)
 	crew_run(&c);
 	for (int r = 0; r < N; r++) {
 		cr_assert_eq(c.hands[r].status, TUTTI_ERR_TIMEOUT, "rank %d: %d %s", r, c.hands[r].status, c.hands[r].said);
-		cr_assert(strstr(c.hands[r].said, "rank 2 waited ") && strstr(c.hands[r].said, " for rank 33 "), "rank %d: %s", r, c.hands[r].said);
+		cr_assert(strstr(c.hands[r].said, "rank 2 waited ") && strstr(c.hands[r].said, " for rank 33 "), "rank %d: %s", r,
+			c.hands[r].said);
 	}
 }
 

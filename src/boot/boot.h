@@ -7,7 +7,7 @@
  *        unique id), or the caller's callback,      --->       1   2 ... 16
  *        or the parent communicator's tree                  17 ...
  *
- * In the all-gather every rank tells where it listens (and rank 0 makes the communicator's key); then each connects to its parent (rank-1)/FANOUT,
+ * In the all-gather every rank tells where it listens and brings random bytes for the communicator's key; then each connects to its parent (rank-1)/FANOUT,
  * both ends authenticated (base/auth.h). After the handshake every frame carries a counter and a tag under the connection's session key.
  * The tree carries: all-gathers, first cause, goodbye. It has no thread: it moves inside boot_poll and the blocking calls here.
  *
@@ -30,7 +30,7 @@ struct boot_spec {
 	int local_rank, local_size;     /* -1, 0 when the launcher did not say */
 	struct auth_key key;            /* key.none: none was given (refused beyond loopback unless TUTTI_AUTH=none) */
 	char host[256];                 /* rank 0's store; "" with nranks 1 */
-	int port, ports;                /* rank 0 takes the first that is free of `ports` from `port` on (0: of one), the others look for it there */
+	int port, ports;                /* the store is at the first free one of `ports` from `port` on (0: of one) */
 	int listen_fd;                  /* rank that serves the store: an already listening socket it takes over, or -1 to bind host:port itself */
 	int serves;                     /* this rank serves the store */
 	const char *source;             /* "TUTTI_RANK", "torchrun", "unique id", "alone": for messages and tutti info */

@@ -28,7 +28,8 @@ static int env_int(const char *name, long min, long max, int *value)
 static int set_host(struct boot_spec *s, const char *name, const char *host, size_t len)
 {
 	if (!len || len >= sizeof s->host)
-		return err_set(TUTTI_ERR_CONFIG, "%s: expected a host of 1..%zu characters, got \"%.100s\"", name, sizeof s->host - 1, host);
+		return err_set(TUTTI_ERR_CONFIG, "%s: expected a host of 1..%zu characters, got \"%.100s\"", name, sizeof s->host - 1,
+			host);
 	memcpy(s->host, host, len);
 	s->host[len] = 0;
 	return TUTTI_OK;
@@ -95,13 +96,15 @@ static bool have_own(const struct config *c) { return c->rank >= 0 || c->size > 
 static int read_own(struct boot_spec *s, const struct config *c)
 {
 	if (c->size < 1)
-		return err_set(TUTTI_ERR_CONFIG, "TUTTI_SIZE: expected the number of ranks, 1 or more, with TUTTI_RANK=%d; got %d", c->rank, c->size);
+		return err_set(TUTTI_ERR_CONFIG, "TUTTI_SIZE: expected the number of ranks, 1 or more, with TUTTI_RANK=%d; got %d", c->rank,
+			c->size);
 	if (c->rank < 0 || c->rank >= c->size)
 		return err_set(TUTTI_ERR_CONFIG, "TUTTI_RANK: expected 0..%d with TUTTI_SIZE=%d, got %d", c->size - 1, c->size, c->rank);
 	s->rank = c->rank;
 	s->nranks = c->size;
 	if (s->nranks > 1 && !*c->root)
-		return err_set(TUTTI_ERR_CONFIG, "TUTTI_ROOT: expected HOST:PORT where rank 0 listens, with TUTTI_SIZE=%d; it is not set", c->size);
+		return err_set(TUTTI_ERR_CONFIG, "TUTTI_ROOT: expected HOST:PORT where rank 0 listens, with TUTTI_SIZE=%d; it is not set",
+			c->size);
 	return TUTTI_OK;
 }
 
@@ -151,7 +154,11 @@ static int read_alone(struct boot_spec *s, const struct config *c)
 	return TUTTI_OK;
 }
 
-static const struct { const char *source; bool (*have)(const struct config *); int (*read)(struct boot_spec *, const struct config *); } launchers[] = {
+static const struct {
+	const char *source;
+	bool (*have)(const struct config *);
+	int (*read)(struct boot_spec *, const struct config *);
+} launchers[] = {
 	{ "TUTTI_RANK", have_own, read_own },
 	{ "torchrun", have_torchrun, read_torchrun },
 	{ "alone", have_alone, read_alone },

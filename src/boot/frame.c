@@ -46,7 +46,8 @@ void frame_seal(unsigned char *at, const unsigned char *key, bool dialler, uint6
 	tag_make(at + FRAME_HEAD + len, at, FRAME_HEAD + len, key, dialler);
 }
 
-int frame_open(const unsigned char *at, size_t have, const unsigned char *key, bool dialler, uint64_t counter, struct frame *f, size_t *need)
+int frame_open(const unsigned char *at, size_t have, const unsigned char *key, bool dialler, uint64_t counter, struct frame *f,
+                size_t *need)
 {
 	unsigned char tag[FRAME_TAG];
 	uint32_t len, kind;
@@ -59,7 +60,8 @@ int frame_open(const unsigned char *at, size_t have, const unsigned char *key, b
 	if (kind >= FRAME_KINDS)
 		return err_set(TUTTI_ERR_AUTH, "control frame: expected a kind below %d, got %u", FRAME_KINDS, kind);
 	if (len < bodies[kind].min || len > bodies[kind].max)
-		return err_set(TUTTI_ERR_AUTH, "control frame of kind %u: expected %u..%u bytes, got %u", kind, bodies[kind].min, bodies[kind].max, len);
+		return err_set(TUTTI_ERR_AUTH, "control frame of kind %u: expected %u..%u bytes, got %u", kind, bodies[kind].min,
+			bodies[kind].max, len);
 	*need = frame_bytes(len);
 	if (have < *need)
 		return TUTTI_PENDING;

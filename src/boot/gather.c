@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tree's all-gather: each rank waits for its children's subtrees, sends its own up; the root sends everything down, forwarded as it comes.
+ * The tree's all-gather: a rank waits for its children's subtrees, sends its own up; the root sends everything down, forwarded as it comes.
  *
- * A subtree's blobs travel in the order of its levels, each a run of consecutive ranks. A link gets its next piece when it has sent the last
- * one, so at most one piece a link is copied; both directions move in the same loop, so full socket buffers cannot lock two ranks up.
+ * A subtree's blobs travel in the order of its levels, each a run of consecutive ranks. A link gets its next piece when it has sent the
+ * last one, so at most one piece a link is copied; both directions move in the same loop, so full socket buffers cannot lock ranks up.
  * A child may be one all-gather ahead, never two: its part is kept in link.up until this rank comes.
  */
 #include <base/clock.h>
@@ -45,7 +45,8 @@ static size_t subtree_bytes(const struct boot *b, int rank, size_t bytes)
 
 static int take_up(struct link *l, uint32_t seq, uint32_t bytes, size_t total, const unsigned char *data, size_t n)
 {
-	if (l->up_full || seq != l->up_seq + 1 || bytes > BOOT_BLOB_MAX || (l->up.len && bytes != l->up_bytes) || n > total - l->up.len || (!n && total))
+	if (l->up_full || seq != l->up_seq + 1 || bytes > BOOT_BLOB_MAX || (l->up.len && bytes != l->up_bytes) || n > total - l->up.len ||
+		(!n && total))
 		return TUTTI_ERR_INVALID;
 	if (buf_need(&l->up, n + 1))
 		return TUTTI_ERR_NOMEM;
@@ -139,8 +140,8 @@ static void gather_children(struct boot *b)
 		size_t pos, n;
 
 		if (l->up_bytes != b->bytes) {
-			snprintf(text, sizeof text, "all-gather %u of the control tree: rank %d brings %u bytes, rank %d brings %zu", b->seq, l->peer, l->up_bytes,
-			         b->rank, b->bytes);
+			snprintf(text, sizeof text, "all-gather %u of the control tree: rank %d brings %u bytes, rank %d brings %zu",
+				b->seq, l->peer, l->up_bytes, b->rank, b->bytes);
 			boot_raise(b, TUTTI_ERR_MISMATCH, text);
 			return;
 		}
@@ -204,8 +205,8 @@ static int too_late(struct boot *b, int64_t began)
 		snprintf(text, sizeof text, "rank %d reached the meeting, but not all %d ranks came within %s", b->rank, b->nranks,
 		         span_text(span, sizeof span, clock_ns() - began));
 	else
-		snprintf(text, sizeof text, "all-gather %u of the control tree: rank %d waited %s for rank %s (or those behind)", b->seq, b->rank,
-		         span_text(span, sizeof span, clock_ns() - began), ranges_end(&late));
+		snprintf(text, sizeof text, "all-gather %u of the control tree: rank %d waited %s for rank %s (or those behind)", b->seq,
+			b->rank, span_text(span, sizeof span, clock_ns() - began), ranges_end(&late));
 	boot_raise(b, TUTTI_ERR_TIMEOUT, text);
 	return tree_told(b);
 }
@@ -216,7 +217,8 @@ int boot_allgather(struct boot *b, const void *mine, void *all, size_t bytes, in
 	int rc = TUTTI_OK;
 
 	if (bytes > BOOT_BLOB_MAX)
-		return err_set(TUTTI_ERR_INVALID, "all-gather of the control tree: expected 0..%d bytes a rank, got %zu", BOOT_BLOB_MAX, bytes);
+		return err_set(TUTTI_ERR_INVALID, "all-gather of the control tree: expected 0..%d bytes a rank, got %zu", BOOT_BLOB_MAX,
+			bytes);
 	if (boot_poll(b))
 		return tree_told(b);
 	begin(b, mine, all, bytes);

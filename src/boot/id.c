@@ -4,7 +4,8 @@
  *
  *      magic 8 | version 4 | address 24 | key 32 | zeros 28 | check 32
  *
- * Its listening socket waits in a table of this process until boot_from_id with the same id takes it. The table is the folder's only global.
+ * Its listening socket waits in a table of this process until boot_from_id with the same id takes it. The table is the
+ * folder's only global.
  */
 #include <boot/inner.h>
 #include <netdb.h>
@@ -31,9 +32,11 @@ int id_read(const unsigned char *bytes, struct place *place, unsigned char *key)
 	unsigned char check[CHECK];
 
 	if (memcmp(bytes, MAGIC, 8))
-		return err_set(TUTTI_ERR_INVALID, "unique id: expected %d bytes made by tutti_get_unique_id, got others", TUTTI_UNIQUE_ID_BYTES);
+		return err_set(TUTTI_ERR_INVALID, "unique id: expected %d bytes made by tutti_get_unique_id, got others",
+			TUTTI_UNIQUE_ID_BYTES);
 	if (le_get(bytes + AT_VERSION, 4) != VERSION)
-		return err_set(TUTTI_ERR_INVALID, "unique id: expected version %d, got %u", VERSION, (unsigned)le_get(bytes + AT_VERSION, 4));
+		return err_set(TUTTI_ERR_INVALID, "unique id: expected version %d, got %u", VERSION,
+			(unsigned)le_get(bytes + AT_VERSION, 4));
 	check_make(check, bytes);
 	if (sodium_memcmp(check, bytes + AT_CHECK, CHECK))
 		return err_set(TUTTI_ERR_INVALID, "unique id: some of its %d bytes were changed on the way", TUTTI_UNIQUE_ID_BYTES);

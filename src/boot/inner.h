@@ -43,7 +43,8 @@ static inline size_t frame_bytes(size_t len) { return FRAME_HEAD + len + FRAME_T
 void frame_seal(unsigned char *at, const unsigned char *key, bool dialler, uint64_t counter, uint32_t kind, size_t len);
 
 /* TUTTI_OK: *f is the frame at `at`. TUTTI_PENDING: *need bytes are needed, and bounded. TUTTI_ERR_AUTH: not a frame of ours. */
-int frame_open(const unsigned char *at, size_t have, const unsigned char *key, bool dialler, uint64_t counter, struct frame *f, size_t *need);
+int frame_open(const unsigned char *at, size_t have, const unsigned char *key, bool dialler, uint64_t counter, struct frame *f,
+                size_t *need);
 
 /* ---- links -------------------------------------------------------------------------------------------------- */
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How links come to be. This rank listens for its children and dials its parent at the same time; whatever connects is a stranger until it has
- * proved the key, its rank and its purpose (base/auth.h).
+ * How links come to be. This rank listens for its children and dials its parent at the same time; whatever connects is a stranger until
+ * it has proved the key, its rank and its purpose (base/auth.h).
  *
  *      accepted -> hand-shake -> admitted: WELCOME, a link                  one slow or silent stranger holds one of PENDING places,
  *                             -> refused: RAISE with the reason             for HANDSHAKE_MS at most; the meeting goes on
  *      dial, rest, dial ... -> hand-shake -> wait for WELCOME -> a link
  *
- * The dialler starts again until the deadline: the other may not listen yet, or something else may listen there. Being refused, or a proof with
- * another key at the only place there is (after AUTH_ROUNDS attempts), is final.
+ * The dialler starts again until the deadline: the other may not listen yet, or something else may listen there. Being refused, or a
+ * proof with another key at the only place there is (after AUTH_ROUNDS attempts), is final.
  */
 #define _GNU_SOURCE     /* accept4 */
 #include <base/clock.h>
@@ -22,8 +22,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { PENDING = 64, HANDSHAKE_MS = 5000, PATIENCE_MS = 60000, SEARCH_MS = 1000, MIN_HANDSHAKE_MS = 500, FIRST_REST_MS = 10, LONGEST_REST_MS = 500, AUTH_ROUNDS = 5, LOGGED = 5, EVENTS = 32,
-       ADDRESSES = 8 };
+enum { PENDING = 64, HANDSHAKE_MS = 5000, PATIENCE_MS = 60000, SEARCH_MS = 1000, MIN_HANDSHAKE_MS = 500, FIRST_REST_MS = 10,
+                LONGEST_REST_MS = 500, AUTH_ROUNDS = 5, LOGGED = 5, EVENTS = 32, ADDRESSES = 8 };
 
 struct pending { struct auth auth; int fd; int64_t since; char from[PLACE_TEXT]; };
 
@@ -200,7 +200,8 @@ static void accept_all(struct meet *m)
 		else if (fd >= 0)
 			close(fd);
 		else if (errno == EMFILE || errno == ENFILE)
-			m->status = err_sys("rank %d needs a descriptor for each of %d ranks that connect to it (raise `ulimit -n`)", m->b->rank, m->b->nchildren);
+			m->status = err_sys("rank %d needs a descriptor for each of %d ranks that connect to it (raise `ulimit -n`)",
+				m->b->rank, m->b->nchildren);
 		else if (errno == EAGAIN || errno == EWOULDBLOCK)
 			return;
 		/* else: that connection is gone already; the next */
@@ -418,9 +419,11 @@ static void waits_for(const struct meet *m, char *text, size_t cap)
 	else if (late.count)
 		snprintf(text, cap, "rank %d waited %s for rank %s to join the control tree", b->rank, span, ranges_end(&late));
 	else if (b->star)
-		snprintf(text, cap, "rank %d waited %s for the meeting at %s, port %d (%.300s)", b->rank, span, m->plan->host, m->plan->port, m->dial.why);
+		snprintf(text, cap, "rank %d waited %s for the meeting at %s, port %d (%.300s)", b->rank, span, m->plan->host,
+			m->plan->port, m->dial.why);
 	else
-		snprintf(text, cap, "rank %d waited %s for rank %d, its parent in the control tree (%.300s)", b->rank, span, m->plan->parent, m->dial.why);
+		snprintf(text, cap, "rank %d waited %s for rank %d, its parent in the control tree (%.300s)", b->rank, span,
+			m->plan->parent, m->dial.why);
 }
 
 static int too_late(struct meet *m)

@@ -6,8 +6,8 @@
  *      or the caller's exchange, or the parent's tree, gathers the cards              (boot_open_with, boot_split)
  *      tree      each dials its parent at the address on the parent's card, under the communicator's key
  *
- * The communicator's key is derived from the job's (or the parent's) and from the random bytes on all cards: fresh each time, and no more than the
- * job's key protects it, since the cards travel in the clear.
+ * The communicator's key is derived from the job's (or the parent's) and from the random bytes on all cards: fresh each time, and no
+ * more than the job's key protects it, since the cards travel in the clear.
  */
 #include <arpa/inet.h>
 #include <base/clock.h>
@@ -21,7 +21,8 @@
 #include <unistd.h>
 
 /* on the wire: address 24, random 32, color 4, key 4 */
-enum { CARD_RANDOM = PLACE_BYTES, CARD_COLOR = CARD_RANDOM + 32, CARD_KEY = CARD_COLOR + 4, CARD_BYTES = CARD_KEY + 4, ADDRESSES = 8, GRACE_MS = 500 };
+enum { CARD_RANDOM = PLACE_BYTES, CARD_COLOR = CARD_RANDOM + 32, CARD_KEY = CARD_COLOR + 4, CARD_BYTES = CARD_KEY + 4, ADDRESSES = 8,
+                GRACE_MS = 500 };
 
 /* ---- the tree from cards ------------------------------------------------------------------------------------ */
 
@@ -57,7 +58,8 @@ static void make_key(struct auth_key *key, const struct auth_key *base, const un
 
 static int plan_tree(struct meet_plan *plan, struct place *at, const struct boot *b, const unsigned char *cards, int listen_fd)
 {
-	*plan = (struct meet_plan){ .key = b->key, .purpose = PURPOSE_TREE, .self = b->rank, .parent = b->root ? -1 : (b->rank - 1) / BOOT_FANOUT,
+	*plan = (struct meet_plan){ .key = b->key, .purpose = PURPOSE_TREE, .self = b->rank,
+	                            .parent = b->root ? -1 : (b->rank - 1) / BOOT_FANOUT,
 	                            .listen_fd = b->nchildren ? listen_fd : -1 };
 	plan->key.none = false;
 	if (b->root)
@@ -67,8 +69,8 @@ static int plan_tree(struct meet_plan *plan, struct place *at, const struct boot
 }
 
 /* cards: of all ranks of the new tree. base: the key to derive from. elder: whose failure ends this. */
-static int grow(struct boot **out, int rank, int nranks, const unsigned char *cards, int listen_fd, const struct auth_key *base, struct boot *elder,
-                int64_t deadline)
+static int grow(struct boot **out, int rank, int nranks, const unsigned char *cards, int listen_fd, const struct auth_key *base,
+                struct boot *elder, int64_t deadline)
 {
 	struct meet_plan plan;
 	struct place at;
@@ -154,7 +156,8 @@ static int find_venue(struct venue *v, const struct boot_spec *spec)
 	if (exact || v->keyless)
 		rc = all_loopback(v, spec->host);
 	if (!rc && v->keyless && !v->loopback)
-		return err_set(TUTTI_ERR_AUTH, "%s is not loopback, and there is no key: set TUTTI_SECRET (or TUTTI_SECRET_FILE) equally on all ranks, "
+		return err_set(TUTTI_ERR_AUTH,
+			"%s is not loopback, and there is no key: set TUTTI_SECRET (or TUTTI_SECRET_FILE) equally on all ranks, "
 		               "or TUTTI_AUTH=none to trust the network", spec->host);
 	if (!rc && !exact && !v->keyless && spec->serves) {
 		place_any(&v->addresses[0], AF_INET6, 0);
@@ -203,7 +206,8 @@ static int own_place(struct place *at, const struct boot *star, const struct ven
 static int meet_star(struct boot *star, const struct boot_spec *spec, struct venue *v, int64_t deadline)
 {
 	struct meet_plan plan = { .key = spec->key, .purpose = PURPOSE_STAR, .self = 0, .parent = 0, .listen_fd = -1,
-	                          .loopback_only = v->keyless, .host = spec->host, .port = spec->port, .ports = spec->ports ? spec->ports : 1 };
+	                          .loopback_only = v->keyless, .host = spec->host, .port = spec->port,
+	                          .ports = spec->ports ? spec->ports : 1 };
 	int rc = TUTTI_OK;
 
 	plan.key.none = false;

@@ -2,8 +2,9 @@
 /*
  * struct boot and its links: who reads and writes them, what a loss means, how the first cause and the goodbye spread.
  *
- * A raise goes to every link, also back to where it came from: an answered raise is a received one, so that closing after a failure cannot cut
- * off the sentence (a socket closed over unread bytes throws away what it sent last). After a failure nothing but raises is sent.
+ * A raise goes to every link, also back to where it came from: an answered raise is a received one, so that closing after a failure
+ * cannot cut off the sentence (a socket closed over unread bytes throws away what it sent last). After a failure nothing but raises is
+ * sent.
  */
 #include <base/clock.h>
 #include <boot/inner.h>
@@ -84,7 +85,8 @@ static bool is_child(const struct boot *b, const struct link *l) { return l - b-
 static void ranges_flush(struct ranges *r)
 {
 	char item[32];
-	int n = snprintf(item, sizeof item, r->first == r->last ? "%s%d" : r->first + 1 == r->last ? "%s%d, %d" : "%s%d..%d", r->used ? ", " : "", r->first, r->last);
+	const char *fmt = r->first == r->last ? "%s%d" : r->first + 1 == r->last ? "%s%d, %d" : "%s%d..%d";
+	int n = snprintf(item, sizeof item, fmt, r->used ? ", " : "", r->first, r->last);
 
 	if (r->used && r->text[r->used - 1] == '.')
 		return;         /* cut before */
@@ -265,8 +267,8 @@ void tree_take(struct boot *b, struct link *l, const struct frame *f)
 	if (b->status && f->kind != FRAME_RAISE)
 		return;         /* sent before its sender knew */
 	if (takers[f->kind](b, l, f)) {
-		snprintf(text, sizeof text, "%s sent a control frame (kind %u, %zu bytes) that does not belong here", who(l, name, sizeof name), f->kind,
-		         f->len);
+		snprintf(text, sizeof text, "%s sent a control frame (kind %u, %zu bytes) that does not belong here",
+			who(l, name, sizeof name), f->kind, f->len);
 		boot_raise(b, TUTTI_ERR_INTERNAL, text);
 	}
 }
@@ -372,7 +374,8 @@ static void goodbye(struct boot *b, int64_t deadline)
 
 	while (!b->status && !goodbye_done(b, &late)) {
 		if (tree_wait(b, deadline) == TUTTI_ERR_TIMEOUT && !b->status) {
-			snprintf(text, sizeof text, "rank %d closed and waited in vain for rank %s to close too", b->rank, ranges_end(&late));
+			snprintf(text, sizeof text, "rank %d closed and waited in vain for rank %s to close too", b->rank,
+				ranges_end(&late));
 			boot_raise(b, TUTTI_ERR_TIMEOUT, text);
 		}
 		late = (struct ranges){ 0 };
