@@ -37,6 +37,14 @@ static const struct command commands[] = {
 	  "status 1.\n\n"
 	  "  tutti perf --ranks 4 all_reduce -b 8 -e 64M -f 4\n"
 	  "  mpirun -np 8 tutti perf all_reduce -b 8 -e 1G -f 2 -d bfloat16", perf_args },
+	{ "plan", tool_plan, "list, show and verify schedules", "list [COLLECTIVE] | show COLLECTIVE ALGORITHM [OPTION...] | verify [COLLECTIVE [ALGORITHM]]",
+	  "What each rank does in a collective is a schedule, a list of steps that an algorithm writes. No network is needed to read one, nor to verify "
+	  "that the schedules of all ranks together give the right result, without races and deadlocks, in place and out of place.\n\n"
+	  "show prints one rank's steps: what is sent to whom or received, the chunks of which buffer, and the steps that must be done before. "
+	  "verify tries all algorithms, all roots up to 16 ranks and two beyond; the exit status is 1 when one is wrong.\n\n"
+	  "  tutti plan list all_reduce\n"
+	  "  tutti plan show all_reduce ring --ranks 8 --rank 3\n"
+	  "  tutti plan verify --ranks 1-128", plan_args },
 	{ "info", tool_info, "show version, configuration and transports", "[OPTION...]",
 	  "Without an option, all of it.", info_args },
 };

@@ -4,7 +4,7 @@
 #define TOOLS_TOOLS_H
 #include <tools/args.h>
 
-extern const struct arg run_args[], perf_args[], info_args[];
+extern const struct arg run_args[], perf_args[], info_args[], plan_args[];
 
 int tool_run(int argc, char **argv);
 int tool_perf(int argc, char **argv);

@@ -30,6 +30,12 @@ struct verify_opts verify_defaults(int nranks);
  */
 int verify(const struct algo *a, const struct problem *p, const struct verify_opts *o, char *why, size_t cap);
 
+/*
+ * The same over the problems worth trying with this many ranks: all roots up to 16 ranks, two beyond; one and more channels and pieces. *cases is increased by how
+ * many they were; why begins with the one that failed. Nothing to try (a message to oneself) is 0.
+ */
+int verify_ranks(const struct algo *a, int nranks, unsigned *cases, char *why, size_t cap);
+
 /* The same for schedules at hand, one a rank. */
 int verify_scheds(const struct sched *const *s, int nranks, const struct verify_opts *o, char *why, size_t cap);
 #endif
