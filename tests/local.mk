@@ -22,6 +22,8 @@ tests_unit_SOURCES += tests/test_boot_tree.c
 tests_unit_SOURCES += tests/test_collectives.c
 tests_unit_SOURCES += tests/test_comm.c
 tests_unit_SOURCES += tests/test_kernels.c
+tests_unit_SOURCES += tests/test_mutants.c
+tests_unit_SOURCES += tests/test_sched.c
 tests_unit_SOURCES += tests/test_transport.c
 tests_unit_SOURCES += tests/test_transport_fail.c
 tests_unit_SOURCES += tests/test_transport_sleep.c
@@ -32,6 +34,7 @@ tests_unit_SOURCES += tests/test_faults.c
 tests_unit_SOURCES += tests/test_mutants.c
 tests_unit_SOURCES += tests/test_sched.c
 tests_unit_SOURCES += tests/test_shm.c
+tests_unit_SOURCES += tests/test_verify.c
 tests_unit_SOURCES += tests/test_verify.c
 # -- end of sources
 
