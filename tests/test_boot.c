@@ -273,6 +273,7 @@ Test(boot, every_communicator_has_a_key_of_its_own)
 
 	cr_assert_eq(boot_open(&a, &s, soon()), TUTTI_OK);
 	cr_assert_eq(boot_open(&b, &s, soon()), TUTTI_OK);
+	cr_assert(!boot_key(a)->none && !boot_key(b)->none);
 	cr_assert(memcmp(boot_key(a)->bytes, boot_key(b)->bytes, AUTH_KEY_BYTES));
 	boot_close(a, soon());
 	boot_close(b, soon());

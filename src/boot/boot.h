@@ -55,7 +55,7 @@ void boot_close(struct boot *b, int64_t deadline);
 
 int boot_rank(const struct boot *b);
 int boot_size(const struct boot *b);
-const struct auth_key *boot_key(const struct boot *b);  /* the communicator's key: for the transports' own connections */
+const struct auth_key *boot_key(const struct boot *b);  /* the communicator's own, never none: for the transports' connections */
 
 /* all[i*bytes ..] = mine of rank i. Collective, blocking, bytes equal everywhere and <= BOOT_BLOB_MAX. Calls must come in the same order on all ranks. */
 int boot_allgather(struct boot *b, const void *mine, void *all, size_t bytes, int64_t deadline);

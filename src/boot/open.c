@@ -45,7 +45,7 @@ static int make_card(unsigned char *card, struct place *at, int *fd)
 
 static void make_key(struct auth_key *key, const struct auth_key *base, const unsigned char *cards, int nranks)
 {
-	struct auth_key open = *base;   /* without a key, of zeros: tells communicators apart, protects nothing */
+	struct auth_key open = *base;   /* without a key, of zeros: then only those who could hear the cards (on loopback) know the new one */
 	unsigned char hash[32];
 	char context[80] = "communicator ";
 
@@ -53,7 +53,6 @@ static void make_key(struct auth_key *key, const struct auth_key *base, const un
 	sodium_bin2hex(context + strlen(context), sizeof context - strlen(context), hash, sizeof hash);
 	open.none = false;
 	auth_key_derive(key, &open, context);
-	key->none = base->none;
 }
 
 static int plan_tree(struct meet_plan *plan, struct place *at, const struct boot *b, const unsigned char *cards, int listen_fd)
@@ -61,7 +60,6 @@ static int plan_tree(struct meet_plan *plan, struct place *at, const struct boot
 	*plan = (struct meet_plan){ .key = b->key, .purpose = PURPOSE_TREE, .self = b->rank,
 	                            .parent = b->root ? -1 : (b->rank - 1) / BOOT_FANOUT,
 	                            .listen_fd = b->nchildren ? listen_fd : -1 };
-	plan->key.none = false;
 	if (b->root)
 		return TUTTI_OK;
 	plan->place = at;
@@ -95,7 +93,7 @@ static int grow(struct boot **out, int rank, int nranks, const unsigned char *ca
 }
 
 /* One rank needs nobody. */
-static int alone(struct boot **out, const struct auth_key *key)
+static int alone(struct boot **out)
 {
 	struct boot *b;
 	int rc = tree_new(&b, 0, 1, false, true);
@@ -104,7 +102,6 @@ static int alone(struct boot **out, const struct auth_key *key)
 		rc = auth_key_random(&b->key);
 	if (rc)
 		return rc;
-	b->key.none = key->none;
 	*out = b;
 	return TUTTI_OK;
 }
@@ -264,7 +261,7 @@ int boot_open(struct boot **out, const struct boot_spec *spec, int64_t deadline)
 	if (rc || !star) {
 		if (spec->listen_fd >= 0)
 			close(spec->listen_fd);
-		return rc ? rc : alone(out, &spec->key);
+		return rc ? rc : alone(out);
 	}
 	rc = meet_star(star, spec, &v, deadline);
 	if (!rc)
@@ -299,7 +296,7 @@ int boot_open_with(struct boot **out, int nranks, int rank, tutti_allgather_fn f
 	if (!rc)
 		rc = rank_check(nranks, rank);
 	if (rc || nranks == 1)
-		return rc ? rc : alone(out, &open);
+		return rc ? rc : alone(out);
 	cards = malloc((size_t)nranks * CARD_BYTES);
 	rc = cards ? listen_here(card, &fd) : err_set(TUTTI_ERR_NOMEM, "meeting: no memory for %d cards", nranks);
 	said = rc ? 0 : fn(card, cards, CARD_BYTES, ctx);
@@ -359,7 +356,7 @@ static int split_off(struct boot **out, struct boot *parent, int color, unsigned
 	if (!n)
 		rc = err_set(TUTTI_ERR_NOMEM, "split: no memory for %d ranks", parent->nranks);
 	else if (n == 1)
-		rc = alone(out, &parent->key);
+		rc = alone(out);
 	else
 		rc = grow(out, rank, n, mine, fd, &parent->key, parent, deadline);
 	free(m);
