@@ -45,7 +45,6 @@ LDADD = libtutti_core.la
 TSAN_TESTS = tests/tsan_boot tests/tsan_transport tests/tsan_comm
 tests_tsan_boot_SOURCES = tests/tsan_boot.c tests/boot_crew.c tests/boot_crew.h
 tests_tsan_comm_SOURCES = tests/tsan_comm.c tests/ranks.c tests/ranks.h
-tests_tsan_comm_LDADD = libtutti_core.la
 tests_tsan_transport_SOURCES = tests/tsan_transport.c tests/transport_harness.c tests/transport_harness.h
 
 FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_boot_id tests/fuzz_boot_tree
