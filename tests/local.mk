@@ -24,6 +24,7 @@ tests_unit_SOURCES += tests/test_comm.c
 tests_unit_SOURCES += tests/test_kernels.c
 tests_unit_SOURCES += tests/test_mutants.c
 tests_unit_SOURCES += tests/test_sched.c
+tests_unit_SOURCES += tests/test_shm.c
 tests_unit_SOURCES += tests/test_transport.c
 tests_unit_SOURCES += tests/test_transport_fail.c
 tests_unit_SOURCES += tests/test_transport_sleep.c

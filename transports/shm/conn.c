@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -94,6 +95,7 @@ struct shm_ep *shm_ep_find(struct shm_iface *s, int peer)
 }
 
 static void ep_event(struct shm_iface *s, struct shm_watch *w, uint32_t events);
+static void exit_event(struct shm_iface *s, struct shm_watch *w, uint32_t events);
 
 struct shm_ep *shm_ep_new(struct shm_iface *s, int peer)
 {
@@ -103,6 +105,7 @@ struct shm_ep *shm_ep_new(struct shm_iface *s, int peer)
 	memset(e, 0, sizeof(*e));
 	e->ep = (struct net_ep){ .iface = &s->iface, .peer = peer };
 	e->watch = (struct shm_watch){ -1, ep_event };
+	e->exit = (struct shm_watch){ -1, exit_event };
 	e->bell_fd = -1;
 	for (int c = 0; c < NET_CHANNELS; c++) {
 		net_fifo_init(&e->tx[c].queue);
@@ -137,6 +140,7 @@ void shm_ep_free(struct shm_ep *e)
 	if (e->bell_fd >= 0)
 		close(e->bell_fd);
 	shm_watch_close(shm_of(e), &e->watch);
+	shm_watch_close(shm_of(e), &e->exit);
 	free(e);
 }
 
@@ -166,6 +170,7 @@ void shm_ep_lost(struct shm_ep *e, int status, const char *why)
 		e->tx[c].kind = e->rx[c].kind = SHM_NONE;
 	}
 	shm_watch_close(shm_of(e), &e->watch);
+	shm_watch_close(shm_of(e), &e->exit);
 }
 
 static void ep_lost_errno(struct shm_ep *e, const char *what, int error)
@@ -214,6 +219,11 @@ static void ep_meet(struct shm_ep *e)
 		return;
 	}
 	ep_state(e, SHM_MEETING);
+	if (e->pid > 0 && e->pid != getpid()) {
+		e->exit.fd = (int)syscall(SYS_pidfd_open, e->pid, 0);
+		if (e->exit.fd >= 0)
+			shm_watch_add(s, &e->exit, EPOLLIN);
+	}
 	watch_change(s, &e->watch, EPOLLIN | EPOLLRDHUP);
 }
 
@@ -280,21 +290,26 @@ static void ep_gone(struct shm_ep *e, int error)
 		shm_ep_lost(e, TUTTI_ERR_PEER, e->its && atomic_load(&e->its->closed) ? "closed by the peer" : "connection reset by peer (it died)");
 }
 
-void shm_ep_read(struct shm_ep *e)
+int shm_ep_read(struct shm_ep *e)
 {
-	while (e->state == SHM_MEETING || e->state == SHM_UP) {
+	int error = 0;
+	while (!error && (e->state == SHM_MEETING || e->state == SHM_UP)) {
 		struct shm_frame f;
-		int fds[SHM_FDS], nfds, error = shm_frame_recv(e->watch.fd, &f, fds, &nfds);
+		int fds[SHM_FDS], nfds;
+		error = shm_frame_recv(e->watch.fd, &f, fds, &nfds);
 		const char *why = error ? NULL : ep_frame(e, &f, fds, nfds);
 		for (int i = 0; i < nfds; i++)
 			close(fds[i]);
-		if (error == -EAGAIN)
-			return;
 		if (why)
 			shm_ep_lost(e, TUTTI_ERR_PEER, why);
-		else if (error)
-			ep_gone(e, -error);
 	}
+	return error == -EAGAIN ? 0 : error;
+}
+
+static void exit_event(struct shm_iface *s, struct shm_watch *w, uint32_t events)
+{
+	(void)s, (void)events;
+	ep_gone((struct shm_ep *)((char *)w - offsetof(struct shm_ep, exit)), ECONNRESET);
 }
 
 static void ep_prove(struct shm_iface *s, struct shm_ep *e)
@@ -311,11 +326,12 @@ static void ep_prove(struct shm_iface *s, struct shm_ep *e)
 static void ep_event(struct shm_iface *s, struct shm_watch *w, uint32_t events)
 {
 	struct shm_ep *e = (struct shm_ep *)((char *)w - offsetof(struct shm_ep, watch));
+	int error;
 	(void)events;
 	if (e->state == SHM_PROVING)
 		ep_prove(s, e);
-	else
-		shm_ep_read(e);
+	else if ((error = shm_ep_read(e)))
+		ep_gone(e, -error);
 }
 
 /* ---- dialling -------------------------------------------------------------------------------------------------- */

@@ -31,7 +31,7 @@ static bool rx_place(struct shm_rx *r, const struct shm_line *l, size_t len)
 		return true;
 	struct shm_ep *e = r->end.e;
 	struct shm_region *m = shm_region_find(&e->borrowed, l->far.mem);
-	if (!m) {                       /* its descriptor was sent before this line */
+	if (!m) {                       /* its descriptor was sent before this line; the connection's end is not our business here */
 		shm_ep_read(e);
 		m = shm_region_find(&e->borrowed, l->far.mem);
 	}

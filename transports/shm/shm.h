@@ -68,7 +68,8 @@ enum shm_state { SHM_WAITING, SHM_DIALLING, SHM_PROVING, SHM_MEETING, SHM_UP, SH
 
 struct shm_ep {
 	struct net_ep ep;
-	struct shm_watch watch;
+	struct shm_watch watch;         /* the connection */
+	struct shm_watch exit;          /* a pidfd: a child of the peer may hold the connection open when the peer has died */
 	struct shm_ep *next;            /* of iface->eps */
 	enum shm_state state;
 	bool claimed;                   /* connect was called: somebody else knows this endpoint */
@@ -127,7 +128,7 @@ void shm_guest_free(struct shm_iface *s, struct shm_guest *g);
 int shm_watch_add(struct shm_iface *s, struct shm_watch *w, uint32_t events);
 void shm_watch_close(struct shm_iface *s, struct shm_watch *w);
 int shm_poll(struct shm_iface *s);                                      /* connections; 1 when anything happened */
-void shm_ep_read(struct shm_ep *e);                                     /* frames that have come */
+int shm_ep_read(struct shm_ep *e);                                      /* frames that have come; negative errno at the connection's end */
 void *shm_map(int fd, size_t len, bool write);                          /* NULL when it is not a sealed memfd of that length */
 int shm_memfd(const char *name, size_t len);
 
