@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one measuring loop that every library is compiled into: all-reduce, float32, sum.
+ *
+ *      for each size, mode and place:   ROUNDS x ( barrier, iterations, stop the clock )   ->   median of the rounds, each that of its slowest rank
+ *
+ *  modes   back to back   the same call again and again: buffers stay where the last call left them
+ *          application    write the input, reduce, read the result; and the same without reducing, to be subtracted
+ *  places  in, out        in place, out of place
+ *
+ * Rank 0 prints one line a measurement: mode place bytes iterations us base_us. Each size is first checked to be reduced at all.
+ * When there is a core for each rank, rank i stays on the i-th of those it may use (whoever has bound it before: on the only one).
+ */
+#ifndef VERSUS_LOOP_H
+#define VERSUS_LOOP_H
+#include "../touch.h"
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct peer {
+	int rank, nranks;
+	void *(*alloc)(size_t bytes);                                   /* the library's own allocation; NULL on failure */
+	int (*all_reduce)(const void *in, void *out, size_t count);     /* float32, sum; in == out: in place. 0, or a failure that it has printed */
+	int (*slowest)(double *value);                                  /* the largest over all ranks, which also serves as a barrier */
+};
+
+enum { ROUNDS = 5, WARMUP = 3, BYTES_A_ROUND = 32 << 20, ITERS_MIN = 2, ITERS_MAX = 1000 };
+
+static volatile uint64_t loop_sink;
+
+static double now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static void pin(const struct peer *p)
+{
+	cpu_set_t may, one;
+	int turn = p->rank, cpu = -1;
+
+	if (p->nranks > sysconf(_SC_NPROCESSORS_ONLN) || sched_getaffinity(0, sizeof may, &may))
+		return;
+	turn %= CPU_COUNT(&may);
+	do
+		cpu++;
+	while (!CPU_ISSET(cpu, &may) || turn--);
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof one, &one);
+}
+
+/* The same for every library: by bytes alone. */
+static int iterations(size_t bytes, int divide)
+{
+	size_t n = BYTES_A_ROUND / bytes / (size_t)divide;
+
+	return n < ITERS_MIN ? ITERS_MIN : n > ITERS_MAX ? ITERS_MAX : (int)n;
+}
+
+struct measure { int application, reduces, iters; char *in, *out; size_t bytes; };
+
+static int turns(const struct peer *p, const struct measure *m, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (m->application)
+			touch_write(m->in, m->bytes, 0);
+		if (m->reduces && p->all_reduce(m->in, m->out, m->bytes / sizeof(float)))
+			return -1;
+		if (m->application)
+			loop_sink += touch_read(m->out, m->bytes);
+	}
+	return 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Median over rounds of the slowest rank's time of one iteration; negative after a failure */
+static double measure(const struct peer *p, const struct measure *m)
+{
+	double us[ROUNDS], barrier = 0, start;
+
+	if (turns(p, m, WARMUP < m->iters ? WARMUP : m->iters))
+		return -1;
+	for (int r = 0; r < ROUNDS; r++) {
+		if (p->slowest(&barrier))
+			return -1;
+		start = now_us();
+		if (turns(p, m, m->iters))
+			return -1;
+		us[r] = (now_us() - start) / m->iters;
+		if (p->slowest(&us[r]))
+			return -1;
+	}
+	qsort(us, ROUNDS, sizeof *us, by_value);
+	return us[ROUNDS / 2];
+}
+
+static int is_right(const struct peer *p, const struct measure *m)
+{
+	float *in = (float *)m->in, *out = (float *)m->out;
+	size_t n = m->bytes / sizeof(float);
+
+	for (size_t i = 0; i < n; i++)
+		in[i] = (float)(p->rank + (int)(i % 7));
+	if (p->all_reduce(in, out, n))
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (out[i] != (float)(p->nranks * (p->nranks - 1) / 2 + p->nranks * (int)(i % 7))) {
+			fprintf(stderr, "versus: rank %d: element %zu of %zu is %g\n", p->rank, i, n, (double)out[i]);
+			return 0;
+		}
+	memset(in, 0, m->bytes);        /* sums of zeros stay zeros, however often */
+	memset(out, 0, m->bytes);
+	return 1;
+}
+
+static int sweep_size(const struct peer *p, char *a, char *b, size_t bytes, int divide)
+{
+	for (int out = 0; out < 2; out++)
+		for (int application = 0; application < 2; application++) {
+			struct measure m = { application, 1, iterations(bytes, divide), a, out ? b : a, bytes };
+			double us, base = 0;
+
+			if (!is_right(p, &m) || (us = measure(p, &m)) < 0)
+				return -1;
+			m.reduces = 0;
+			if (application && (base = measure(p, &m)) < 0)
+				return -1;
+			if (p->rank == 0)
+				printf("%s %s %zu %d %.3f %.3f\n", application ? "application" : "back-to-back", out ? "out" : "in", bytes, m.iters, us, base);
+			fflush(stdout);
+		}
+	return 0;
+}
+
+/* argv: the divisor of the iterations, then sizes in bytes */
+static int sweep(const struct peer *p, int argc, char **argv)
+{
+	int divide = argc > 1 ? atoi(argv[1]) : 0;
+	size_t most = 0;
+	char *a, *b;
+
+	for (int i = 2; i < argc; i++)
+		most = strtoull(argv[i], NULL, 10) > most ? strtoull(argv[i], NULL, 10) : most;
+	if (divide < 1 || most < sizeof(float)) {
+		fprintf(stderr, "usage: %s DIVISOR BYTES...\n", argv[0]);
+		return -1;
+	}
+	pin(p);
+	a = p->alloc(most);
+	b = p->alloc(most);
+	if (!a || !b) {
+		fprintf(stderr, "versus: no memory for twice %zu bytes\n", most);
+		return -1;
+	}
+	for (int i = 2; i < argc; i++)
+		if (sweep_size(p, a, b, strtoull(argv[i], NULL, 10), divide))
+			return -1;
+	return 0;
+}
+
+/* Memory as any program has it; for --memory plain */
+static void *plain_memory(size_t bytes)
+{
+	return aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+}
+
+static int wants_plain(void)
+{
+	const char *memory = getenv("VERSUS_MEMORY");
+
+	return memory && !strcmp(memory, "plain");
+}
+#endif
