@@ -13,7 +13,7 @@
  */
 #ifndef VERSUS_LOOP_H
 #define VERSUS_LOOP_H
-#include "../touch.h"
+#include <perf/touch.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
