@@ -33,8 +33,8 @@ static void disagree(const char *transport, size_t sent, size_t expected, uint64
 	struct net_ep *ep = w.ep[1][0];
 	need(r.status == TUTTI_ERR_MISMATCH && ep->status == TUTTI_ERR_MISMATCH && w.f[1]->dead == ep, "%s", err_name(r.status));
 	need(behind.status < 0 && other.status < 0, "%s, %s", err_name(behind.status), err_name(other.status));
-	need(ep->got.sig == sig && ep->got.opnum == opnum && ep->got.len == sent, "got sig %zu, operation %u, %zu bytes", (size_t)ep->got.sig, ep->got.opnum,
-	     (size_t)ep->got.len);
+	need(ep->got.sig == sig && ep->got.opnum == opnum && ep->got.len == sent, "got sig %zu, operation %u, %zu bytes",
+	     (size_t)ep->got.sig, ep->got.opnum, (size_t)ep->got.len);
 	need(*ep->why, "no reason");
 	canary_check(out, expected);
 	canary_check(more, sizeof(more));
@@ -95,7 +95,7 @@ static void quiesce_amid_traffic(const char *transport, bool shared)
 	need(late.complete && late.status == TUTTI_ERR_ABORTED, "posted on a dead endpoint: %s", err_name(late.status));
 	until(&w, s[1].complete && v.complete)
 		view_eat(&v, SIZE_MAX, 1);
-	need(s[1].status == TUTTI_ERR_PEER && v.status == TUTTI_ERR_PEER, "the other rank: %s, %s", err_name(s[1].status), err_name(v.status));
+	need(s[1].status == TUTTI_ERR_PEER && v.status == TUTTI_ERR_PEER, "the other's: %s, %s", err_name(s[1].status), err_name(v.status));
 	party_close(&w);
 	free(in);
 	if (shared)

@@ -45,7 +45,7 @@ static void stream(struct party *w, size_t len, bool view, uint32_t *random)
 		if (!view)
 			raise_limit(&r, random);
 		within(&s);
-		need(r.done <= (view ? s.limit : least(s.limit, r.limit)), "%zu bytes arrived, the limits are %zu and %zu", r.done, s.limit, r.limit);
+		need(r.done <= (view ? s.limit : least(s.limit, r.limit)), "%zu bytes, limits of %zu and %zu", r.done, s.limit, r.limit);
 		if (view)
 			view_eat(&r, NET_GRAIN * (1 + random_below(random, 4000)), seed);
 		if (!view && r.done > seen) {
@@ -202,7 +202,7 @@ EVERY_TRANSPORT(views_and_plain_receives_alternate)
 /* Pages that were never written cost nothing to send; a few bytes among them are looked for. */
 EVERY_TRANSPORT(a_message_of_more_than_4_gib_arrives)
 {
-	const size_t len = ((size_t)4 << 30) + 1000003, marks[] = { 0, 4095, ((size_t)1 << 31) + 1, ((size_t)1 << 32) - 1, (size_t)1 << 32, len - 1 };
+	const size_t gib = 1 << 30, len = 4 * gib + 1000003, marks[] = { 0, 4095, 2 * gib + 1, 4 * gib - 1, 4 * gib, len - 1 };
 	enum { MARKS = sizeof(marks) / sizeof(marks[0]) };
 	struct party w;
 	struct net_op s, r;
@@ -218,7 +218,8 @@ EVERY_TRANSPORT(a_message_of_more_than_4_gib_arrives)
 		const unsigned char *view = r.view;
 		for (int i = 0; i < MARKS && !r.complete; i++)
 			if (marks[i] >= r.done && marks[i] - r.done < r.avail) {
-				need(view[marks[i] - r.done] == i + 1, "byte %zu: expected %d, got %d", marks[i], i + 1, view[marks[i] - r.done]);
+				int got = view[marks[i] - r.done];
+				need(got == i + 1, "byte %zu: expected %d, got %d", marks[i], i + 1, got);
 				found++;
 			}
 		if (r.avail && !r.complete)

@@ -157,9 +157,20 @@ static void set(struct net_op *op, struct net_ep *ep, int channel, void *buf, si
 	op->flags = (uint8_t)flags;
 }
 
-void send_set(struct net_op *op, struct net_ep *ep, int channel, const void *buf, size_t len) { set(op, ep, channel, (void *)(uintptr_t)buf, len, 0); }
-void recv_set(struct net_op *op, struct net_ep *ep, int channel, void *buf, size_t len) { set(op, ep, channel, buf, len, 0); }
-void view_set(struct net_op *op, struct net_ep *ep, int channel, size_t len) { set(op, ep, channel, NULL, len, NET_VIEW); }
+void send_set(struct net_op *op, struct net_ep *ep, int channel, const void *buf, size_t len)
+{
+	set(op, ep, channel, (void *)(uintptr_t)buf, len, 0);
+}
+
+void recv_set(struct net_op *op, struct net_ep *ep, int channel, void *buf, size_t len)
+{
+	set(op, ep, channel, buf, len, 0);
+}
+
+void view_set(struct net_op *op, struct net_ep *ep, int channel, size_t len)
+{
+	set(op, ep, channel, NULL, len, NET_VIEW);
+}
 
 void send_post(struct net_op *op, struct net_ep *ep, int channel, const void *buf, size_t len)
 {
@@ -181,8 +192,8 @@ void view_post(struct net_op *op, struct net_ep *ep, int channel, size_t len)
 
 void well(const struct net_op *op)
 {
-	need(op->complete && !op->status && op->done == op->head.len, "%s: %s, %zu of %zu bytes, %s", op->ep->iface->t->name, err_name(op->status), op->done,
-	     (size_t)op->head.len, op->ep->why);
+	need(op->complete && !op->status && op->done == op->head.len, "%s: %s, %zu of %zu bytes, %s", op->ep->iface->t->name,
+	     err_name(op->status), op->done, (size_t)op->head.len, op->ep->why);
 }
 
 /* ---- bytes ---- */

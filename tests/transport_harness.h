@@ -11,8 +11,8 @@
  *              party_close(&w);
  *      }
  *
- * Ranks in threads or in processes of their own use rank_open and rank_wait. A failed need() says where and why, and aborts the program: it works in
- * every thread and process, with Criterion and without.
+ * Ranks in threads or in processes of their own use rank_open and rank_wait. A failed need() says where and why, and aborts the program: it
+ * works in every thread and process, with Criterion and without.
  */
 #ifndef TRANSPORT_HARNESS_H
 #define TRANSPORT_HARNESS_H
@@ -53,7 +53,8 @@ struct address { unsigned char bytes[NET_ADDR_MAX]; size_t len; };
 
 void fixed_key(struct auth_key *key, int which);
 /* An interface configured by the environment. key and config must live as long as it. */
-struct net_iface *rank_open(const char *transport, int rank, int n, const struct auth_key *key, struct config *config, struct address *addr);
+struct net_iface *rank_open(const char *transport, int rank, int n, const struct auth_key *key, struct config *config,
+                            struct address *addr);
 struct net_ep *rank_connect(struct net_iface *f, int peer, const struct address *addr);
 void rank_wait(struct net_iface *f, const volatile bool *complete);     /* sleeps: arm and poll; a wake-up that is lost fails */
 
