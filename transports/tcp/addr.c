@@ -4,9 +4,9 @@
  *
  *      blob:  "tcp1" | place 44 | port 2 | n 1 | n times: family 1 (4 or 6), prefix 1, loopback 1, address 16
  *
- * The port is one for all addresses. Two ranks reach one another when they are in one place (same boot of a machine, same network namespace), or when both
- * have an address of one family that is not loopback. Which one is dialled is the dialler's choice: loopback in one place, else a common subnet first; an address
- * that the dialler has too (of a bridge that every machine has) comes last.
+ * The port is one for all addresses. Two ranks reach one another when they are in one place (same boot of a machine, same network
+ * namespace), or when both have an address of one family that is not loopback. Which one is dialled is the dialler's choice: loopback in
+ * one place, else a common subnet first; an address that the dialler has too (of a bridge that every machine has) comes last.
  */
 #include "tcp.h"
 #include <arpa/inet.h>
@@ -69,10 +69,12 @@ int tcp_addr_put(const struct tcp_iface *f, void *buf, size_t *len)
 static int check_blob(const unsigned char *p, size_t len)
 {
 	if (len < ROWS || memcmp(p, "tcp1", 4) || p[COUNT] > TCP_CANDIDATES || len != ROWS + (size_t)p[COUNT] * ROW)
-		return err_set(TUTTI_ERR_UNSUPPORTED, "expected a tcp address of %d bytes and %d a row, got %zu bytes", (int)ROWS, (int)ROW, len);
+		return err_set(TUTTI_ERR_UNSUPPORTED, "expected a tcp address of %d bytes and %d a row, got %zu bytes", (int)ROWS,
+		               (int)ROW, len);
 	for (const unsigned char *row = p + ROWS; row < p + len; row += ROW)
 		if ((row[0] != 4 && row[0] != 6) || row[1] > (row[0] == 4 ? 32 : 128))
-			return err_set(TUTTI_ERR_UNSUPPORTED, "expected an IPv4 or IPv6 address, got family %d with a prefix of %d", row[0], row[1]);
+			return err_set(TUTTI_ERR_UNSUPPORTED, "expected an IPv4 or IPv6 address, got family %d with a prefix of %d", row[0],
+			               row[1]);
 	return TUTTI_OK;
 }
 
@@ -123,7 +125,7 @@ int tcp_addr_candidates(const struct tcp_iface *f, const void *blob, size_t len,
 		for (const unsigned char *row = p + ROWS; row < p + len; row += ROW)
 			if (score(f, row, same_place) == s)
 				fill(&to[n++], row, p + PORT);
-	return n ? n : err_set(TUTTI_ERR_UNSUPPORTED, "another machine, and no address that is not loopback and of a family that both have");
+	return n ? n : err_set(TUTTI_ERR_UNSUPPORTED, "another machine, and both have no addresses of one family beyond loopback");
 }
 
 int tcp_addr_text(const struct tcp_addr *a, char *buf, size_t cap)

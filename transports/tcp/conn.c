@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From nothing to an authenticated connection. The higher rank dials a channel's connection when it first posts there, the lower accepts. Both run in progress(),
- * from events of the epoll set. A young connection is freed by tcp_sweep alone, so that events of one batch never point to a freed one.
+ * From nothing to an authenticated connection. The higher rank dials a channel's connection when it first posts there, the lower accepts.
+ * Both run in progress(), from events of the epoll set. A young connection is freed by tcp_sweep alone, so that events of one batch never
+ * point to a freed one.
  *
- * A dialler whose peer has accepted is in no hurry: the peer answers when it next calls us, which may be after minutes of computing. The acceptor drops whoever
- * is slow at a step; a rank that was slow for good reason finds its handshake closed after a long time, and dials again.
+ * A dialler whose peer has accepted is in no hurry: the peer answers when it next calls us, which may be after minutes of computing. The
+ * acceptor drops whoever is slow at a step; a rank that was slow for good reason finds its handshake closed after a long time, and dials
+ * again.
  */
 #define _GNU_SOURCE
 #include "tcp.h"
@@ -43,8 +45,8 @@ static void set(int fd, int level, int name, int value)
 }
 
 /*
- * Keepalive finds a machine that is gone while a connection is idle. No TCP_USER_TIMEOUT: it also ends connections whose receiver keeps its window closed, as a
- * rank that computes for long does; machines that vanish in mid-message are found by the control tree.
+ * Keepalive finds a machine that is gone while a connection is idle. No TCP_USER_TIMEOUT: it also ends connections whose receiver keeps its
+ * window closed, as a rank that computes for long does; machines that vanish in mid-message are found by the control tree.
  */
 static void tune(const struct tcp_iface *f, int fd)
 {
@@ -83,11 +85,14 @@ int tcp_listen(struct tcp_iface *f, const char *want)
 	struct sockaddr_in any4 = { .sin_family = AF_INET };
 	struct sockaddr_storage sa;
 	socklen_t len = sizeof(sa);
-	if (*want)
+	if (*want) {
 		f->naddr = 1;
-	f->listen.fd = *want ? listen_on(f, (struct sockaddr *)&f->addr[0].addr, f->addr[0].len) : listen_on(f, (struct sockaddr *)&any6, sizeof(any6));
-	if (f->listen.fd < 0 && !*want)         /* no IPv6 here */
-		f->listen.fd = listen_on(f, (struct sockaddr *)&any4, sizeof(any4));
+		f->listen.fd = listen_on(f, (struct sockaddr *)&f->addr[0].addr, f->addr[0].len);
+	} else {
+		f->listen.fd = listen_on(f, (struct sockaddr *)&any6, sizeof(any6));
+		if (f->listen.fd < 0)           /* no IPv6 here */
+			f->listen.fd = listen_on(f, (struct sockaddr *)&any4, sizeof(any4));
+	}
 	if (f->listen.fd < 0 || getsockname(f->listen.fd, (struct sockaddr *)&sa, &len) < 0)
 		return err_sys("tcp: cannot listen on %s", *want ? f->addr[0].text : "any address");
 	f->port = ((struct sockaddr_in *)&sa)->sin_port;
@@ -204,7 +209,7 @@ static struct tcp_ep *ep_of(struct tcp_iface *f, int peer)
 	return ep;
 }
 
-/* A connection for a peer that we have not connected to yet. A second for the same channel replaces the first: its dialler gave that one up. */
+/* A connection for a peer that we have not connected to yet. A second for the channel replaces the first: its dialler gave that one up. */
 static void keep_early(struct tcp_iface *f, struct tcp_young *y)
 {
 	struct tcp_early *e = f->early;
@@ -230,8 +235,8 @@ static void accepted(struct tcp_iface *f, struct tcp_young *y, int status)
 	if (status)
 		log_msg(LOG_INFO, "tcp: refused a connection: %s", err_last());
 	else if (a->peer <= f->base.rank || a->peer >= f->base.nranks || a->tag >= NET_CHANNELS)
-		log_msg(LOG_WARN, "tcp: expected a connection of a rank %d..%d for a channel below %d, got rank %d, channel %u", f->base.rank + 1,
-		        f->base.nranks - 1, NET_CHANNELS, a->peer, (unsigned)a->tag);
+		log_msg(LOG_WARN, "tcp: expected a connection of a rank %d..%d for a channel below %d, got rank %d, channel %u",
+		        f->base.rank + 1, f->base.nranks - 1, NET_CHANNELS, a->peer, (unsigned)a->tag);
 	else if (!ep)
 		keep_early(f, y);
 	else if (!ep->base.status && ep->chan[a->tag].w.fd < 0) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages on a connection. The first operation of a FIFO is on the wire; the others wait behind it. A head comes together with the first payload in one system
- * call: of a plain receive into the interface's inbox, copied once the head is checked; of a view into the channel's staging. The rest goes straight to
- * where it belongs. Every function may find that the endpoint fails below it: then the descriptor is -1 and the FIFOs are empty.
+ * Messages on a connection. The first operation of a FIFO is on the wire; the others wait behind it. A head comes together with the first
+ * payload in one system call: of a plain receive into the interface's inbox, copied once the head is checked; of a view into the channel's
+ * staging. The rest goes straight to where it belongs. Every function may find that the endpoint fails below it: then the descriptor is -1
+ * and the FIFOs are empty.
  */
 #define _GNU_SOURCE
 #include "tcp.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tcp: one connection per (peer, channel). TCP's own flow control of each is what keeps FIFOs from blocking one another: no credits, no shared buffers.
+ * tcp: one connection per (peer, channel). TCP's own flow control of each is what keeps FIFOs from blocking one another: no credits, no
+ * shared buffers.
  *
  *      tcp_iface                      listens on one port; one epoll set for everything that may wake it
  *        +- tcp_ep (peer)             candidates: the peer's addresses, the best one first
@@ -11,8 +12,8 @@
  *      chan:  NONE --(post, higher rank)--> DIALLING --(proved)--> UP
  *             NONE --(accepted, proved)---------------------------> UP         an endpoint that failed has every fd at -1 and ep.status set
  *
- * Invariants: a young or early connection has moved no byte of a message. The FIFO's first operation alone is on the wire. Payload reaches the user's memory
- * after its head has been checked. A channel is in iface->active while it has operations.
+ * Invariants: a young or early connection has moved no byte of a message. The FIFO's first operation alone is on the wire. Payload reaches
+ * the user's memory after its head has been checked. A channel is in iface->active while it has operations.
  */
 #ifndef TCP_TCP_H
 #define TCP_TCP_H
@@ -24,7 +25,7 @@ enum {
 	TCP_HEAD = 24,                  /* struct net_head on the wire: sig, len, opnum, seq; little-endian */
 	TCP_STAGING = 256 << 10,        /* of a channel with view receives */
 	TCP_INBOX = 16 << 10,           /* payload taken along with a head; copied once the head is checked */
-	TCP_TURN = 1 << 20,             /* bytes a channel moves each way in one progress() */
+	TCP_TURN = 256 << 10,           /* bytes a channel moves each way in one progress() */
 	TCP_CANDIDATES = 16,
 	TCP_YOUNG = 256,                /* handshakes at a time; more wait in the listening socket's queue */
 	TCP_HANDSHAKE_MS = 4000,       /* between two steps of a stranger's handshake */
