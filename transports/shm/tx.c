@@ -3,6 +3,11 @@
 #include "shm.h"
 #include <string.h>
 
+enum {
+	PIECE = 16384,          /* bytes copied into the ring between two publications: the peer copies out meanwhile */
+	TURNS = 8               /* pieces, or messages, a call */
+};
+
 /* Lines consumed by the peer; what it tells is believed within reason. */
 static bool tx_room(struct shm_tx *t, size_t need)
 {
@@ -117,12 +122,11 @@ static size_t tx_space(const struct shm_tx *t, uint64_t pos)
 	return t->end.mask + 1 - (pos - (t->released > t->floor ? t->released : t->floor));
 }
 
-/* Copy into the ring what is ready and fits, a slot at most. Returns the message's bytes that the peer may read. */
+/* Copy into the ring what is ready and fits, a piece at most. Returns the message's bytes that the peer may read. */
 static size_t tx_stage(struct shm_tx *t, const struct net_op *op)
 {
 	uint64_t pos = t->base + t->sent, size = t->end.mask + 1, at = pos & t->end.mask;
-	size_t want = op->limit - t->sent, slot = size / SHM_SLOTS;
-	size_t n = want < slot ? want : slot;
+	size_t want = op->limit - t->sent, n = want < PIECE ? want : PIECE;
 	if (n > size - at)
 		n = size - at;
 	if (n > tx_space(t, pos)) {
@@ -170,6 +174,7 @@ static int tx_long(struct shm_tx *t, struct net_op *op)
 		net_op_end(op, TUTTI_OK);
 	} else {
 		op->priv[0] = t->base;
+		op->passive = t->kind == SHM_MEM;
 		net_fifo_push(&t->await, op);
 	}
 	t->kind = SHM_NONE;
@@ -181,12 +186,10 @@ int shm_tx_step(struct shm_tx *t)
 {
 	int moved = tx_settle(t);
 	struct net_op *op;
-	while ((op = t->queue.head)) {
+	for (int turn = 0; turn < TURNS && (op = t->queue.head); turn++) {
 		if (!(op->head.len <= SHM_SHORT ? tx_short(t, op) : tx_long(t, op)))
 			break;
 		moved = 1;
-		if (t->queue.head == op)
-			break;
 	}
 	return moved;
 }
