@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The verifier must see every defect: schedules of all algorithms are damaged in one place of one rank, and each damaged one must be refuted, unless it is the same
- * program by a test that asks nothing of the verifier:
+ * The verifier must see every defect: schedules of all algorithms are damaged in one place of one rank, and each damaged one must be
+ * refuted, unless it is the same program by a test that asks nothing of the verifier:
  *
- *      the same steps (or one that reads a copy of the same), messages in the same order on every (peer, channel), and every two steps that conflict
+ *      the same steps (or one that reads a copy of the same), messages in the same order on every (peer, channel), and every two steps
+ *      that conflict
  *      ordered the same way by waits.
  */
 #include <algo/algo.h>
@@ -13,8 +14,8 @@
 #include <verify/verify.h>
 
 #define KINDS(X) \
-	X(drop_wait) X(drop_step) X(swap_steps) X(change_peer) X(shift_dst) X(shift_src) X(shift_both) X(change_dst) X(change_src) X(flip_reversed) X(flip_final) \
-	X(truncate) X(widen) X(change_channel) X(drop_reduction) X(drop_member) X(drop_own)
+	X(drop_wait) X(drop_step) X(swap_steps) X(change_peer) X(shift_dst) X(shift_src) X(shift_both) X(change_dst) X(change_src) \
+	X(flip_reversed) X(flip_final) X(truncate) X(widen) X(change_channel) X(drop_reduction) X(drop_member) X(drop_own)
 
 enum kind {
 #define X(name) KIND_##name,
@@ -297,8 +298,9 @@ static bool same_step(const struct sched *s, uint32_t was, const struct step *b)
 	bool local = a->op != STEP_SEND && a->op != STEP_RECV && a->op != STEP_RECV_REDUCE;
 	if (s->coll == COLL_BARRIER)
 		return (a->op == STEP_SEND) == (b->op == STEP_SEND) && a->peer == b->peer && a->channel == b->channel;
-	return a->op == b->op && a->flags == b->flags && a->peer == b->peer && (local || a->channel == b->channel) && same_span(a->dst, b->dst) &&
-		(same_span(a->src, b->src) || copy_of(s, was, a->src, b->src) || copy_of(s, was, b->src, a->src));
+	return a->op == b->op && a->flags == b->flags && a->peer == b->peer && (local || a->channel == b->channel) && 
+		same_span(a->dst, b->dst) && (same_span(a->src, b->src) || copy_of(s, was, a->src, b->src) || copy_of(s, was, b->src,
+				a->src));
 }
 
 static bool names(const struct sched *s, const struct step *x, int rank)
@@ -335,7 +337,8 @@ static bool same_program(const struct sched *s, const struct copy *c)
 			const struct step *x = &s->steps[a], *y = &s->steps[b];
 			if (a > b && x->peer >= 0 && y->peer >= 0 && same_fifo(s, x, y))
 				return false;
-			if ((conflict(s, x, y) || conflict(s, &c->steps[i], &c->steps[j]) || barrier) && (a > b || leads(s->steps, b, a) != leads(c->steps, j, i)))
+			bool tied = barrier || conflict(s, x, y) || conflict(s, &c->steps[i], &c->steps[j]);
+			if (tied && (a > b || leads(s->steps, b, a) != leads(c->steps, j, i)))
 				return false;
 		}
 	return true;
@@ -366,7 +369,8 @@ static void one_mutant(const struct algo *a, struct sched **s, int n, struct tal
 			t[kind].equal++;
 		else {
 			t[kind].survived++;
-			fprintf(stderr, "survived: %s of %s %s, %d ranks, rank %d, step %u\n", kind_names[kind], coll_rows[a->coll].name, a->name, n, rank, step);
+			fprintf(stderr, "survived: %s of %s %s, %d ranks, rank %d, step %u\n", kind_names[kind], coll_rows[a->coll].name,
+					a->name, n, rank, step);
 		}
 	}
 	copy_free(&c);
@@ -395,7 +399,8 @@ Test(mutants, every_defect_is_refuted)
 			if (a->coll != COLL_SEND && a->coll != COLL_RECV)
 				mutate(a, ranks[i], t);
 	for (int k = 0; k < KIND_COUNT; k++) {
-		fprintf(stderr, "%-16s killed %5u  the same program %4u  survived %3u\n", kind_names[k], t[k].killed, t[k].equal, t[k].survived);
+		fprintf(stderr, "%-16s killed %5u  the same program %4u  survived %3u\n", kind_names[k], t[k].killed, t[k].equal,
+				t[k].survived);
 		cr_assert_gt(t[k].killed, 0, "no %s was ever refuted", kind_names[k]);
 		survived += t[k].survived;
 	}

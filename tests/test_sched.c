@@ -13,7 +13,8 @@ static uint32_t two_chunks(const struct problem *p)
 }
 
 /* An algorithm of this test's own. */
-static struct sched *record(void (*build)(struct recorder *, const struct problem *, const struct group *), enum coll coll, int ranks, int *status)
+static struct sched *record(void (*build)(struct recorder *, const struct problem *, const struct group *), enum coll coll, int ranks,
+		int *status)
 {
 	static struct algo a;
 	struct problem p = { coll, ranks, 0, 1, 1 };
@@ -50,7 +51,8 @@ Test(sched, ring_of_four_is_the_picture)
 	sched_print(f, s);
 	fclose(f);
 	cr_assert(strstr(text, "2      0       send         1                                out     [3,4)        1 "), "%s", text);
-	cr_assert(strstr(text, "5      0       recv_reduce  3           out     [1,2)        in      [1,2)                   final"), "%s", text);
+	cr_assert(strstr(text, "5      0       recv_reduce  3           out     [1,2)        in      [1,2)                   final"), "%s",
+			text);
 	free(text);
 	sched_free(s);
 }
@@ -62,8 +64,10 @@ static void copy_twice(struct recorder *w, const struct problem *p, const struct
 	rec_scratch(w, 4);
 	rec_copy(w, span(BUF_SCRATCH, 0, 2), span(BUF_IN, 0, 2));       /* 0 */
 	rec_send(w, 1, span(BUF_SCRATCH, 0, 1));                        /* 1 reads what 0 wrote */
-	rec_recv(w, 1, span(BUF_SCRATCH, 0, 2));                        /* 2 overwrites what 1 read; 0 is implied for its chunk, not for the other */
-	rec_copy(w, span(BUF_OUT, 0, 2), span(BUF_SCRATCH, 0, 2));      /* 3 reads what 2 wrote, and overwrites what 0 read, when in place: implied */
+	/* 2 overwrites what 1 read; 0 is implied for its chunk, not for the other */
+	rec_recv(w, 1, span(BUF_SCRATCH, 0, 2));
+	/* 3 reads what 2 wrote, and overwrites what 0 read, when in place: implied */
+	rec_copy(w, span(BUF_OUT, 0, 2), span(BUF_SCRATCH, 0, 2));
 }
 
 Test(sched, implied_waits_are_left_out)
@@ -149,8 +153,9 @@ BAD(set_stranger, rec_send_set(w, (const int32_t[]){ 1, 3 }, 2, span(BUF_IN, 0, 
 
 Test(sched, illegal_steps_are_refused)
 {
-	void (*const bad[])(struct recorder *, const struct problem *, const struct group *) = { bad_write_in, bad_range, bad_wrap, bad_scratch, bad_empty, bad_self,
-		bad_stranger, bad_length, bad_piece, bad_overlap, bad_channel, bad_nobody, bad_twice, bad_set_stranger };
+	void (*const bad[])(struct recorder *, const struct problem *, const struct group *) = { bad_write_in, bad_range, bad_wrap,
+		bad_scratch, bad_empty, bad_self, bad_stranger, bad_length, bad_piece, bad_overlap, bad_channel, bad_nobody, bad_twice,
+				bad_set_stranger };
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		int status;
 		struct sched *s = record(bad[i], COLL_ALL_REDUCE, 3, &status);
@@ -206,11 +211,27 @@ Test(sched, circulant_and_ring_send_the_least_volume)
 {
 	for (int n = 2; n <= 64; n++)
 		for (int rank = 0; rank < n; rank += n / 2) {
-			struct sched *ring = build(COLL_ALL_REDUCE, "ring", n, 0, 1, rank), *circulant = build(COLL_ALL_REDUCE, "circulant", n, 0, 1, rank);
+			struct sched *ring = build(COLL_ALL_REDUCE, "ring", n, 0, 1, rank);
+			struct sched *circulant = build(COLL_ALL_REDUCE, "circulant", n, 0, 1, rank);
 			cr_assert_eq(chunks_sent(ring), 2 * ((uint64_t)n - 1));
 			cr_assert_eq(chunks_sent(circulant), 2 * ((uint64_t)n - 1));
 			sched_free(ring);
 			sched_free(circulant);
+		}
+}
+
+Test(sched, two_trees_give_nobody_more_than_two_children)
+{
+	for (int n = 2; n <= 64; n++)
+		for (int rank = 0; rank < n; rank++) {
+			struct problem p = { COLL_ALL_REDUCE, n, 0, 1, 1 };
+			struct sched *s;
+			int children = 0;
+			cr_assert_eq(sched_build(&s, algo_find(COLL_ALL_REDUCE, "double_tree"), &p, rank), 0);
+			for (uint32_t i = 0; i < s->nsteps; i++)
+				children += s->steps[i].op == STEP_RECV_REDUCE;
+			cr_assert_leq(children, 2, "rank %d of %d", rank, n);
+			sched_free(s);
 		}
 }
 

@@ -38,7 +38,8 @@ static uint32_t one(const struct problem *p)
 	return 1;
 }
 
-static void refuted(void (*build)(struct recorder *, const struct problem *, const struct group *), enum coll coll, int ranks, bool ordered, const char *because)
+static void refuted(void (*build)(struct recorder *, const struct problem *, const struct group *), enum coll coll, int ranks, bool ordered,
+		const char *because)
 {
 	const struct algo a = { "wrong", coll, one, build, ordered, "" };
 	struct problem p = { coll, ranks, 0, 1, 1 };
@@ -119,7 +120,10 @@ Test(verify, average_must_be_divided)
 	refuted(forget_final, COLL_REDUCE, 3, true, "wrong result");
 }
 
-/* A reduction that overwrites the send buffer is right in place, and wrong out of place, where in is constant: the recorder refuses it; out is as bad a source. */
+/*
+ * A reduction that overwrites the send buffer is right in place, and wrong out of place, where in is constant: the recorder refuses it;
+ * out is as bad a source.
+ */
 static void read_out(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	(void)p;

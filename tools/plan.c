@@ -17,7 +17,8 @@ const struct arg plan_args[] = {
 	{ 'r', "rank", "R", "show: whose schedule (0)", ARG_INT, offsetof(struct plan, rank), 0, 1 << 20 },
 	{ 0, "root", "R", "show: the root, or the peer of send and recv (0)", ARG_INT, offsetof(struct plan, root), 0, 1 << 20 },
 	{ 0, "channels", "C", "show: channels (1)", ARG_INT, offsetof(struct plan, channels), 1, SCHED_MAX_CHANNELS },
-	{ 0, "pieces", "P", "show: pieces that trees and chains cut a vector into (1)", ARG_INT, offsetof(struct plan, pieces), 1, 1 << 16 },
+	{ 0, "pieces", "P", "show: pieces that trees and chains cut a vector into (1)", ARG_INT, offsetof(struct plan, pieces), 1,
+			1 << 16 },
 	{ .kind = ARG_END },
 };
 
@@ -124,7 +125,8 @@ static bool verify_algo(const struct algo *a, long from, long to, unsigned *case
 	}
 	if (live)
 		fprintf(stderr, "\r%60s\r", "");
-	printf("%-15s %-20s %5u cases %7.2f s  %s\n", coll_rows[a->coll].name, a->name, *cases - before, seconds() - start, status ? why : "right");
+	printf("%-15s %-20s %5u cases %7.2f s  %s\n", coll_rows[a->coll].name, a->name, *cases - before, seconds() - start,
+		status ? why : "right");
 	fflush(stdout);
 	return !status;
 }
@@ -163,5 +165,6 @@ int tool_plan(int argc, char **argv)
 		return plan_show(argv[0], &o, a);
 	if (!strcmp(word[0], "verify"))
 		return plan_verify(argv[0], &o, coll, a);
-	args_refuse(argv[0], "expected list [COLLECTIVE], show COLLECTIVE ALGORITHM or verify [COLLECTIVE [ALGORITHM]], got \"%s\"", word[0]);
+	args_refuse(argv[0], "expected list [COLLECTIVE], show COLLECTIVE ALGORITHM or verify [COLLECTIVE [ALGORITHM]], got \"%s\"",
+			word[0]);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All-to-all. When in place, the block that comes from a peer lies where the block for that peer still waits: somebody must put one aside, or both wait for
- * each other for ever. Which buffers alias is not known here, so half of the blocks are always put aside.
+ * All-to-all. When in place, the block that comes from a peer lies where the block for that peer still waits: somebody must put one
+ * aside, or both wait for each other for ever. Which buffers alias is not known here, so half of the blocks are always put aside.
  */
 #include <algo/rows.h>
 
 /*
- * Round i: send to the i-th after me, receive from the i-th before me. Up to the middle, what comes is put aside, and copied once its place has been sent, in
- * round n - i; after the middle, the place has been sent already.
+ * Round i: send to the i-th after me, receive from the i-th before me. Up to the middle, what comes is put aside, and copied once its
+ * place has been sent, in round n - i; after the middle, the place has been sent already.
  */
 static void direct(struct recorder *w, const struct problem *p, const struct group *g)
 {
@@ -30,8 +30,8 @@ void direct_all_to_all(struct recorder *w, const struct problem *p, const struct
 }
 
 /*
- * Round i: exchange with the one partner q for whom me + q = i (mod n). Of each pair one puts aside, so two blocks of scratch are enough for any number
- * of ranks, and no more than two rounds are under way there.
+ * Round i: exchange with the one partner q for whom me + q = i (mod n). Of each pair one puts aside, so two blocks of scratch are enough
+ * for any number of ranks, and no more than two rounds are under way there.
  */
 static void pairwise(struct recorder *w, const struct problem *p, const struct group *g)
 {

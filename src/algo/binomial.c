@@ -3,6 +3,12 @@
 #include <algo/rows.h>
 #include <algo/tree.h>
 
+/* The blocks of child i's subtree, in a buffer that begins with this rank's. */
+static struct span below(const struct tree *t, int i, enum sched_buf buf)
+{
+	return span(buf, (uint32_t)(t->child[i].lo - t->lo), (uint32_t)(t->child[i].hi - t->child[i].lo));
+}
+
 void binomial_gather(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	struct tree t;
@@ -16,7 +22,7 @@ void binomial_gather(struct recorder *w, const struct problem *p, const struct g
 		rec_scratch(w, all.n);
 	rec_copy(w, span(all.buf, (uint32_t)(g->me - t.lo), 1), in);
 	for (int i = t.n - 1; i >= 0; i--)
-		rec_recv(w, group_rank(g, t.child[i].at), span(all.buf, (uint32_t)(t.child[i].lo - t.lo), (uint32_t)(t.child[i].hi - t.child[i].lo)));
+		rec_recv(w, group_rank(g, t.child[i].at), below(&t, i, all.buf));
 	if (t.parent >= 0)
 		rec_send(w, group_rank(g, t.parent), all);
 }
@@ -35,6 +41,6 @@ void binomial_scatter(struct recorder *w, const struct problem *p, const struct 
 		rec_recv(w, group_rank(g, t.parent), all);
 	}
 	for (int i = 0; i < t.n; i++)
-		rec_send(w, group_rank(g, t.child[i].at), span(all.buf, (uint32_t)(t.child[i].lo - t.lo), (uint32_t)(t.child[i].hi - t.child[i].lo)));
+		rec_send(w, group_rank(g, t.child[i].at), below(&t, i, all.buf));
 	rec_copy(w, out, span(all.buf, (uint32_t)(g->me - t.lo), 1));
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Circulant (Traeff, "Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms", arXiv 2410.14234): n is halved, rounding up, to 1: n = s0 > s1 > ... > 1.
- * With R[j] the chunk (or block) of the rank j places after me, a round of the reduce-scatter is
+ * Circulant (Traeff, "Optimal, Non-pipelined Reduce-scatter and Allreduce Algorithms", arXiv 2410.14234): n is halved, rounding up, to 1:
+ * n = s0 > s1 > ... > 1. With R[j] the chunk (or block) of the rank j places after me, a round of the reduce-scatter is
  *
  *      send R[s(i+1) ... s(i)) to the rank s(i+1) after me;   reduce what comes from the rank s(i+1) before me into R[0 ... s(i) - s(i+1))
  *
- * and the all-gather takes the same rounds back. R wraps round at n: a range that does is two messages, cut at the same chunk on both sides.
+ * and the all-gather takes the same rounds back. R wraps round at n: a range that does is two messages, cut at the same chunk on both
+ * sides.
  */
 #include <algo/rows.h>
 
@@ -46,8 +47,10 @@ static void recv(struct recorder *w, const struct group *g, int from, int at, in
 static void recv_reduce(struct recorder *w, const struct group *g, int from, enum sched_buf src, int count, unsigned flags)
 {
 	struct ranges r = wrap(g, 0, count);
-	for (int i = 0; i < 2 && r.len[i]; i++)
-		rec_recv_reduce(w, peer(g, from), span(BUF_OUT, shard(g, r.at[i]), (uint32_t)r.len[i]), span(src, shard(g, r.at[i]), (uint32_t)r.len[i]), flags);
+	for (int i = 0; i < 2 && r.len[i]; i++) {
+		uint32_t at = shard(g, r.at[i]), len = (uint32_t)r.len[i];
+		rec_recv_reduce(w, peer(g, from), span(BUF_OUT, at, len), span(src, at, len), flags);
+	}
 }
 
 static void gather(struct recorder *w, const struct group *g)
@@ -59,7 +62,10 @@ static void gather(struct recorder *w, const struct group *g)
 	}
 }
 
-/* R is out, after the first round. When n is odd, the chunk in the middle is sent on in the second round with nothing reduced into it: it is copied. */
+/*
+ * R is out, after the first round. When n is odd, the chunk in the middle is sent on in the second round with nothing reduced into it:
+ * it is copied.
+ */
 static void all_reduce(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	int rounds = log2_up(g->n);
@@ -81,7 +87,10 @@ void circulant_all_reduce(struct recorder *w, const struct problem *p, const str
 	each_channel(w, p, g, (uint32_t)g->n, all_reduce);
 }
 
-/* The first round: blocks of in go out, and are reduced with what comes into R, which is scratch and does not wrap; with two ranks that is all. */
+/*
+ * The first round: blocks of in go out, and are reduced with what comes into R, which is scratch and does not wrap; with two ranks that
+ * is all.
+ */
 static void first_round(struct recorder *w, const struct group *g)
 {
 	struct round r = round_of(g->n, 0);

@@ -2,8 +2,8 @@
 /*
  * Direct: everybody talks to everybody in one round. Fewest rounds; the choice for small messages and for ranks that share memory.
  *
- * Sends that feed a recv_reduce from a set go in rank order on every rank, not round from this one: a set that is folded in one pass needs all its
- * members' messages at once, and with one open send a rank the round-from-me order hangs at three ranks.
+ * Sends that feed a recv_reduce from a set go in rank order on every rank, not round from this one: a set that is folded in one pass
+ * needs all its members' messages at once, and with one open send a rank the round-from-me order hangs at three ranks.
  */
 #include <algo/rows.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Recursive doubling: in round i exchange everything with the partner whose place differs in bit i. Ranks beyond a power of two first fold into their
- * neighbour, and get the result from it at the end. Every partial result covers a range of ranks, and of two partners the lower range is the left operand on
- * both: rank order, and the same bits everywhere.
+ * Recursive doubling: in round i exchange everything with the partner whose place differs in bit i. Ranks beyond a power of two first
+ * fold into their neighbour, and get the result from it at the end. Every partial result covers a range of ranks, and of two partners the
+ * lower range is the left operand on both: rank order, and the same bits everywhere.
  *
  * An exchange may not receive where it sends from: partial results change between two chunks of scratch, and the last goes to out.
  */

@@ -2,7 +2,8 @@
 /*
  * Ring: every rank sends to the next and receives from the one before, n - 1 rounds a phase, each link carrying the least volume there is.
  *
- *      reduce-scatter: in round i, chunk me - i goes on, and chunk me - i - 1 comes and is reduced;     all-gather: the same without reducing
+ *      reduce-scatter   in round i, chunk me - i goes on, and chunk me - i - 1 comes and is reduced
+ *      all-gather       the same without reducing
  */
 #include <algo/rows.h>
 
@@ -31,10 +32,13 @@ static void reduce_scatter(struct recorder *w, const struct problem *p, const st
 	uint32_t k = k_channels(p);
 	rec_scratch(w, 2 * k);
 	for (int i = 0; i < g->n - 1; i++) {
-		struct span to = span(BUF_SCRATCH, g->chunk0 + (uint32_t)(i % 2) * k, 1), from = span(BUF_SCRATCH, g->chunk0 + (uint32_t)((i + 1) % 2) * k, 1);
+		struct span to = span(BUF_SCRATCH, g->chunk0 + (uint32_t)(i % 2) * k, 1);
+		struct span from = span(BUF_SCRATCH, g->chunk0 + (uint32_t)((i + 1) % 2) * k, 1);
 		bool last = i == g->n - 2;
 		rec_send(w, peer(g, 1), i ? from : span(BUF_IN, block(p, g, around(g, -1)), 1));
-		rec_recv_reduce(w, peer(g, -1), last ? span(BUF_OUT, g->chunk0, 1) : to, span(BUF_IN, block(p, g, around(g, -i - 2)), 1), last ? STEP_FINAL : 0);
+		if (last)
+			to = span(BUF_OUT, g->chunk0, 1);
+		rec_recv_reduce(w, peer(g, -1), to, span(BUF_IN, block(p, g, around(g, -i - 2)), 1), last ? STEP_FINAL : 0);
 	}
 }
 
@@ -43,7 +47,10 @@ void ring_reduce_scatter(struct recorder *w, const struct problem *p, const stru
 	each_channel(w, p, g, 1, reduce_scatter);
 }
 
-/* The own block is copied last: when in place, a copy before the first receive would wait for the first send, and that for the neighbour's copy. */
+/*
+ * The own block is copied last: when in place, a copy before the first receive would wait for the first send, and that for the
+ * neighbour's copy.
+ */
 static void all_gather(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	struct span mine = span(BUF_IN, g->chunk0, 1);

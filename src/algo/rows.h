@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The algorithms: a row each. Adding one is a file with its builder and a row here; tests, mutants, `tutti plan`, perf and the planner read the table.
+ * The algorithms: a row each. Adding one is a file with its builder and a row here; tests, mutants, `tutti plan`, perf and the planner
+ * read the table.
  *
  *      X(collective, name, chunks a block, keeps rank order?, help)     its builder is NAME_COLLECTIVE
  */
@@ -10,15 +11,20 @@
 
 #define ALGO_ROWS(X) \
 	X(ALL_REDUCE, all_reduce, ring, k_shards, 0, "2(n-1) rounds, least volume: long vectors") \
-	X(ALL_REDUCE, all_reduce, recursive_doubling, k_channels, 1, "log2 n rounds of the whole vector, two more when n is no power of 2: short vectors") \
-	X(ALL_REDUCE, all_reduce, direct, k_channels, 1, "1 round, everybody sends everything to everybody: shortest vectors, shared memory") \
-	X(ALL_REDUCE, all_reduce, direct_rs_ag, k_shards, 1, "2 rounds, each rank reduces its shard over all ranks in one pass: shared memory, few ranks") \
+	X(ALL_REDUCE, all_reduce, recursive_doubling, k_channels, 1, \
+			"log2 n rounds of the whole vector, two more when n is no power of 2: short vectors") \
+	X(ALL_REDUCE, all_reduce, direct, k_channels, 1, \
+			"1 round, everybody sends everything to everybody: shortest vectors, shared memory") \
+	X(ALL_REDUCE, all_reduce, direct_rs_ag, k_shards, 1, \
+			"2 rounds, each rank reduces its shard over all ranks in one pass: shared memory, few ranks") \
 	X(ALL_REDUCE, all_reduce, tree, k_pieces, 1, "binomial tree up and down, pipelined: short vectors, many ranks") \
-	X(ALL_REDUCE, all_reduce, double_tree, k_two_pieces, 0, "two complementary binary trees, pipelined: long vectors, many ranks (Sanders, Speck, Traeff 2009)") \
+	X(ALL_REDUCE, all_reduce, double_tree, k_two_pieces, 0, \
+			"two complementary binary trees, pipelined: long vectors, many ranks (Sanders, Speck, Traeff 2009)") \
 	X(ALL_REDUCE, all_reduce, circulant, k_shards, 0, "2 ceil(log2 n) rounds, least volume, for every n (Traeff, arXiv 2410.14234)") \
 	X(REDUCE_SCATTER, reduce_scatter, ring, k_channels, 0, "n-1 rounds, least volume") \
 	X(REDUCE_SCATTER, reduce_scatter, direct, k_channels, 1, "1 round, one pass over all ranks' blocks: shared memory, few ranks") \
-	X(REDUCE_SCATTER, reduce_scatter, circulant, k_one, 0, "ceil(log2 n) rounds, least volume, for every n (Traeff, arXiv 2410.14234)") \
+	X(REDUCE_SCATTER, reduce_scatter, circulant, k_one, 0, \
+			"ceil(log2 n) rounds, least volume, for every n (Traeff, arXiv 2410.14234)") \
 	X(ALL_GATHER, all_gather, ring, k_channels, 0, "n-1 rounds, least volume, neighbours only") \
 	X(ALL_GATHER, all_gather, direct, k_channels, 0, "1 round: short blocks, shared memory") \
 	X(ALL_GATHER, all_gather, circulant, k_one, 0, "ceil(log2 n) rounds, least volume, for every n (Bruck 1997, Traeff 2024)") \
@@ -34,7 +40,8 @@
 	X(SCATTER, scatter, direct, k_channels, 0, "1 round, the root sends to all") \
 	X(SCATTER, scatter, binomial, k_one, 0, "log2 n rounds: short blocks, many ranks") \
 	X(ALL_TO_ALL, all_to_all, direct, k_channels, 0, "all at once; half of the blocks pass through scratch") \
-	X(ALL_TO_ALL, all_to_all, pairwise, k_channels, 0, "n rounds with one partner each, two blocks of scratch: long blocks, many ranks") \
+	X(ALL_TO_ALL, all_to_all, pairwise, k_channels, 0, \
+			"n rounds with one partner each, two blocks of scratch: long blocks, many ranks") \
 	X(BARRIER, barrier, dissemination, k_one, 0, "ceil(log2 n) rounds of empty messages (Hensgen, Finkel, Manber 1988)") \
 	X(SEND, send, p2p, k_one, 0, "one message to the peer") \
 	X(RECV, recv, p2p, k_one, 0, "one message from the peer")

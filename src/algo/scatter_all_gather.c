@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Broadcast as a scatter and a ring all-gather: every link carries about the vector once, however many ranks. Shards are numbered round from the root, which
- * has everything and takes nothing back.
+ * Broadcast as a scatter and a ring all-gather: every link carries about the vector once, however many ranks. Shards are numbered round
+ * from the root, which has everything and takes nothing back.
  */
 #include <algo/rows.h>
 

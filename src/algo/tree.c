@@ -75,7 +75,10 @@ void tree_down(struct recorder *w, const struct group *g, const struct tree *t, 
 		rec_send(w, group_rank(g, t->child[i].at), span(t->parent < 0 ? src : BUF_OUT, c, 1));
 }
 
-/* Chunk i goes up while chunk i - lag comes down: by then it has been to the root and back, and neither direction stands behind the other in a queue. */
+/*
+ * Chunk i goes up while chunk i - lag comes down: by then it has been to the root and back, and neither direction stands behind the
+ * other in a queue.
+ */
 void tree_all_reduce(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	struct tree t;
@@ -90,8 +93,8 @@ void tree_all_reduce(struct recorder *w, const struct problem *p, const struct g
 }
 
 /*
- * Two binary trees, each for half of the vector on a channel of its own; who is inside one tree is a leaf of the other (Sanders, Speck, Traeff 2009), so no
- * rank sends or receives more than about twice the vector.
+ * Two binary trees, each for half of the vector on a channel of its own; who is inside one tree is a leaf of the other, but for one rank
+ * when n is odd, so nobody has more than two children in both together (Sanders, Speck, Traeff 2009).
  */
 void double_tree_all_reduce(struct recorder *w, const struct problem *p, const struct group *g)
 {

@@ -11,8 +11,8 @@ struct tree {
 };
 
 /*
- * Halve the members again and again; the root, or else the first, of a part answers for it. Binomial for powers of two; every subtree is a range of members, for
- * every root, so folding the children from the last to the first keeps rank order.
+ * Halve the members again and again; the root, or else the first, of a part answers for it. Binomial for powers of two; every subtree is
+ * a range of members, for every root, so folding the children from the last to the first keeps rank order.
  */
 void tree_halving(struct tree *t, int n, int root, int me);
 
@@ -22,7 +22,10 @@ void tree_binary(struct tree *t, int n, int me);
 /* One after the other: root, root + 1, ... */
 void tree_chain(struct tree *t, int n, int root, int me);
 
-/* Reduce chunk c of in over the tree into acc of its root (acc also holds partial sums below); send chunk c of src, at the root, down to out of all others. */
+/*
+ * Reduce chunk c of in over the tree into acc of its root (acc also holds partial sums below); send chunk c of src, at the root, down to
+ * out of all others.
+ */
 void tree_up(struct recorder *w, const struct group *g, const struct tree *t, uint32_t c, enum sched_buf acc);
 void tree_down(struct recorder *w, const struct group *g, const struct tree *t, uint32_t c, enum sched_buf src);
 #endif

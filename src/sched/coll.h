@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The collectives: one row each, with shapes, aliasing and postcondition, read by the recorder, the verifier, the run-time tests and the API.
+ * The collectives: one row each, with shapes, aliasing and postcondition, read by the recorder, the verifier, the run-time tests and the
+ * API.
  *
  * A buffer is a row of blocks of `count` elements. `in` has in_blocks of them and `out` has out_blocks: 1, or N for one block a rank.
  * When a rank is in place, in's block 0 lies on out's block in_shift (all-gather: its own), or out's block 0 on in's block out_shift.
@@ -10,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/*      X(NAME, name, in N blocks?, out N blocks?, shift of in, shift of out, reduces?, has a root?)       shift: 0, or RANK = the rank's block */
+/*      X(NAME, name, in N blocks?, out N blocks?, is in shifted to the rank's block?, is out?, reduces?, has a root?) */
 #define COLL_ROWS(X) \
 	X(ALL_REDUCE,     all_reduce,     0, 0, 0, 0, 1, 0) \
 	X(REDUCE_SCATTER, reduce_scatter, 1, 0, 0, 1, 1, 0) \
@@ -43,8 +44,10 @@ static inline uint32_t coll_out_blocks(enum coll c, int nranks) { return coll_ro
 bool coll_reads(enum coll c, int root, int rank);
 bool coll_writes(enum coll c, int root, int rank);
 
-/* The postcondition: out block b of `rank` equals block `block` of in at rank `from`, or (from == COLL_ALL) the reduction of that block over all ranks
- * in rank order, or (COLL_NONE) is not written. */
+/*
+ * The postcondition: out block b of `rank` equals block `block` of in at rank `from`, or (from == COLL_ALL) the reduction of that block
+ * over all ranks in rank order, or (COLL_NONE) is not written.
+ */
 enum { COLL_ALL = -1, COLL_NONE = -2 };
 struct coll_expect { int from; uint32_t block; };
 struct coll_expect coll_expect(enum coll c, int nranks, int root, int rank, uint32_t b);

@@ -59,8 +59,8 @@ void sched_print(FILE *f, const struct sched *s)
 	fprintf(f, "%s %s: rank %d of %d", coll_rows[s->coll].name, s->algo->name, s->rank, s->nranks);
 	if (coll_rows[s->coll].rooted)
 		fprintf(f, ", root %d", s->root);
-	fprintf(f, "; chunks a block: %u, scratch: %u, channels: %d, steps: %u, id %016llx\n\n", s->k, s->scratch_chunks, s->nchannels, s->nsteps,
-		(unsigned long long)s->hash);
+	fprintf(f, "; chunks a block: %u, scratch: %u, channels: %d, steps: %u, id %016llx\n\n", s->k, s->scratch_chunks, s->nchannels,
+		s->nsteps, (unsigned long long)s->hash);
 	fprintf(f, "%-6s %-7s %-12s %-11s %-20s %-20s %-10s\n", "step", "channel", "op", "peer", "dst", "src", "waits");
 	for (uint32_t i = 0; i < s->nsteps; i++)
 		sched_print_step(f, s, i);

@@ -53,7 +53,8 @@ static bool grow(struct recorder *w, void *array, uint32_t *cap, uint64_t need, 
 	uint64_t n = need < 16 ? 16 : need + need / 2;
 	void *q = n > INT32_MAX ? NULL : realloc(*p, n * size);
 	if (!q) {
-		fail(w, err_set(TUTTI_ERR_NOMEM, "schedule of %s %s: no memory for %llu items", coll_rows[w->s->coll].name, w->s->algo->name, (unsigned long long)n));
+		fail(w, err_set(TUTTI_ERR_NOMEM, "schedule of %s %s: no memory for %llu items", coll_rows[w->s->coll].name,
+				w->s->algo->name, (unsigned long long)n));
 		return false;
 	}
 	*p = q;
@@ -65,8 +66,9 @@ static bool grow(struct recorder *w, void *array, uint32_t *cap, uint64_t need, 
 
 static bool bad(struct recorder *w, const char *what, long got)
 {
-	fail(w, err_set(TUTTI_ERR_INTERNAL, "%s %s, rank %d of %d, step %u: %s (%ld)", coll_rows[w->s->coll].name, w->s->algo->name, w->s->rank, w->s->nranks,
-			w->s->nsteps, what, got));
+	const struct sched *s = w->s;
+	fail(w, err_set(TUTTI_ERR_INTERNAL, "%s %s, rank %d of %d, step %u: %s (%ld)", coll_rows[s->coll].name, s->algo->name, s->rank,
+			s->nranks, s->nsteps, what, got));
 	return false;
 }
 
@@ -87,7 +89,8 @@ static bool in_range(struct recorder *w, struct span x)
 		return true;
 	if (x.n == 0)
 		return bad(w, "empty span", x.chunk);
-	return (uint64_t)x.chunk + x.n <= buf_chunks(w, x.buf) || bad(w, "span ends past the buffer, or the buffer is not used at this rank", (long)x.chunk + x.n);
+	return (uint64_t)x.chunk + x.n <= buf_chunks(w, x.buf) || 
+		bad(w, "span ends past the buffer, or the buffer is not used at this rank", (long)x.chunk + x.n);
 }
 
 /* First chunk of a span on the aliased line. */
@@ -196,7 +199,8 @@ static void touch(struct recorder *w, const struct step *x, int32_t step)
 static int32_t append(struct recorder *w, struct step x, int32_t wait0, int32_t wait1)
 {
 	struct sched *s = w->s;
-	if (!grow(w, &w->steps, &w->cap_steps, s->nsteps + 1, sizeof *w->steps) || !grow(w, &w->marks, &w->cap_marks, s->nsteps + 2, sizeof *w->marks))
+	if (!grow(w, &w->steps, &w->cap_steps, s->nsteps + 1, sizeof *w->steps) ||
+			!grow(w, &w->marks, &w->cap_marks, s->nsteps + 2, sizeof *w->marks))
 		return -1;
 	x.wait[0] = wait0;
 	x.wait[1] = wait1;
@@ -327,7 +331,8 @@ static int check_problem(const struct algo *a, const struct problem *p, int rank
 	if (p->nranks < 1 || rank < 0 || rank >= p->nranks)
 		return err_set(TUTTI_ERR_INVALID, "%s: expected a rank in 0..%d, got %d", name, p->nranks - 1, rank);
 	if (coll_rows[p->coll].rooted && (p->root < 0 || p->root >= p->nranks))
-		return err_set(TUTTI_ERR_INVALID, "%s: expected a %s in 0..%d, got %d", name, p2p ? "peer" : "root", p->nranks - 1, p->root);
+		return err_set(TUTTI_ERR_INVALID, "%s: expected a %s in 0..%d, got %d", name, p2p ? "peer" : "root", p->nranks - 1,
+				p->root);
 	if (p2p && p->root == rank)
 		return err_set(TUTTI_ERR_INVALID, "%s: expected another rank as the peer, got this one, %d", name, rank);
 	if (p->channels < 1 || p->channels > SCHED_MAX_CHANNELS)
@@ -348,8 +353,8 @@ static uint64_t hash_of(const struct sched *s, const struct problem *p)
 {
 	bool p2p = s->coll == COLL_SEND || s->coll == COLL_RECV;
 	int from = s->coll == COLL_SEND ? s->rank : s->root, to = s->coll == COLL_RECV ? s->rank : s->root;
-	const uint64_t shared[] = { p2p ? COLL_SEND : s->coll, (uint64_t)s->nranks, coll_rows[s->coll].rooted ? (uint64_t)from : 0, p2p ? (uint64_t)to : 0, s->k,
-		(uint64_t)p->pieces, (uint64_t)p->channels };
+	const uint64_t shared[] = { p2p ? COLL_SEND : s->coll, (uint64_t)s->nranks, coll_rows[s->coll].rooted ? (uint64_t)from : 0,
+		p2p ? (uint64_t)to : 0, s->k, (uint64_t)p->pieces, (uint64_t)p->channels };
 	uint64_t h = 0x7475747469;
 	for (const char *c = s->algo->name; *c; c++)
 		h = mix(h, (unsigned char)*c);
@@ -364,10 +369,12 @@ static int prepare(struct recorder *w, const struct algo *a, const struct proble
 	if (!s)
 		return err_set(TUTTI_ERR_NOMEM, "schedule of %s %s: no memory", coll_rows[p->coll].name, a->name);
 	uint32_t in = coll_in_blocks(p->coll, p->nranks), out = coll_out_blocks(p->coll, p->nranks);
-	*s = (struct sched){ .coll = p->coll, .algo = a, .nranks = p->nranks, .rank = rank, .root = p->root, .k = a->k_of(p), .nchannels = 1 };
+	*s = (struct sched){ .coll = p->coll, .algo = a, .nranks = p->nranks, .rank = rank, .root = p->root, .k = a->k_of(p),
+			.nchannels = 1 };
 	uint64_t io = (uint64_t)(in > out ? in : out) * s->k;
 	if (s->k < 1 || io > INT32_MAX / 4)
-		return err_set(TUTTI_ERR_UNSUPPORTED, "%s %s: %u chunks a block for %d ranks are too many", coll_rows[p->coll].name, a->name, s->k, p->nranks);
+		return err_set(TUTTI_ERR_UNSUPPORTED, "%s %s: %u chunks a block for %d ranks are too many", coll_rows[p->coll].name,
+				a->name, s->k, p->nranks);
 	s->hash = hash_of(s, p);
 	w->io_chunks = w->nchunks = (uint32_t)io;
 	if (!grow(w, &w->chunks, &w->cap_chunks, io, sizeof *w->chunks))

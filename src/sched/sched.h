@@ -8,17 +8,19 @@
  *      2      send         1                          out   [3,4)        1
  *      ...                                                               (all-reduce, ring, 4 ranks, rank 0)
  *
- * Buffers and chunks. A buffer is a row of blocks of `count` elements (coll.h); each block is cut into k chunks as evenly as can be (the first count % k
- * are one longer). Chunk c is piece c % k of block c / k, so a span of chunks is one contiguous range of elements. All operands of a step, and both ends of a
- * message, have the same number of elements for every count: spans must start at the same piece (mod k) and be equally long. `scratch` has
- * scratch_chunks chunks by the same rule. The same schedule serves every count, in place or not.
+ * Buffers and chunks. A buffer is a row of blocks of `count` elements (coll.h); each block is cut into k chunks as evenly as can be (the
+ * first count % k are one longer). Chunk c is piece c % k of block c / k, so a span of chunks is one contiguous range of elements. All
+ * operands of a step, and both ends of a message, have the same number of elements for every count: spans must start at the same piece
+ * (mod k) and be equally long. `scratch` has scratch_chunks chunks by the same rule. The same schedule serves every count, in place or
+ * not.
  *
- * Order. A channel has two queues a rank: sends, and everything else, each in step order. The i-th message sent to p on channel c meets p's i-th receive
- * from this rank on c.
+ * Order. A channel has two queues a rank: sends, and everything else, each in step order. The i-th message sent to p on channel c meets
+ * p's i-th receive from this rank on c.
  *
- * The wait rule. Before a step touches element e, every step it waits for must have finished with e; or, if that step never touches e, be complete: its own elements
- * done and every step *it* waits for complete. "Touches" is judged as if the rank were in place. Waits are derived by the recorder, never written by a builder.
- * A step that has no elements (a nop; a count below k; a barrier) is done, and its empty message sent, only when every step it waits for is complete.
+ * The wait rule. Before a step touches element e, every step it waits for must have finished with e; or, if that step never touches e, be
+ * complete: its own elements done and every step *it* waits for complete. "Touches" is judged as if the rank were in place. Waits are
+ * derived by the recorder, never written by a builder. A step that has no elements (a nop; a count below k; a barrier) is done, and its
+ * empty message sent, only when every step it waits for is complete.
  */
 #ifndef SCHED_SCHED_H
 #define SCHED_SCHED_H
@@ -43,7 +45,8 @@ struct span { uint8_t buf; uint32_t chunk, n; };        /* chunks [chunk, chunk 
 /*
  *      send          src -> peer, or to each of the set
  *      recv          peer -> dst
- *      recv_reduce   dst = src (op) arriving; REVERSED: arriving (op) src. Set: left fold over the members and this rank in rank order, src (if any) at this rank's place
+ *      recv_reduce   dst = src (op) arriving; REVERSED: arriving (op) src. Set: left fold over the members and this rank in rank order,
+ *                    src (if any) at this rank's place
  *      reduce        dst = dst (op) src; REVERSED: src (op) dst
  *      copy          dst = src
  *      nop           carries waits
@@ -79,7 +82,8 @@ struct recorder;
 struct problem {
 	enum coll coll;
 	int nranks, root;
-	int pieces;                     /* pipeline depth wanted, for builders that cut finer (trees): chunks a block are a multiple of what they need */
+	/* pipeline depth wanted, for builders that cut finer (trees): chunks a block are a multiple of what they need */
+	int pieces;
 	int channels;                   /* channels wanted, 1..SCHED_MAX_CHANNELS */
 };
 
@@ -92,8 +96,8 @@ struct group {
 static inline int group_rank(const struct group *g, int i) { return g->ranks ? g->ranks[i] : i; }
 
 /*
- * Algorithms: one file in src/algo and one row in src/algo/algo.c. A builder is a pure function that writes as if its steps ran one after another.
- * k_of says how many chunks a block the builder needs.
+ * Algorithms: one file in src/algo and one row in src/algo/algo.c. A builder is a pure function that writes as if its steps ran one after
+ * another. k_of says how many chunks a block the builder needs.
  */
 struct algo {
 	const char *name;               /* "ring" */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hardest execution that may be asked for: each queue has one open step, nothing is buffered, a step starts when all it waits for is complete, a send to a set
- * serves its members one after the other, and a recv_reduce from a set needs all of them at once. A message is done when both ends have it open. All orders
- * lead to the same end here, so one run decides whether there is a deadlock, and its order is one in which the steps can be executed whole.
+ * The hardest execution that may be asked for: each queue has one open step, nothing is buffered, a step starts when all it waits for is
+ * complete, a send to a set serves its members one after the other, and a recv_reduce from a set needs all of them at once. A message is
+ * done when both ends have it open. All orders lead to the same end here, so one run decides whether there is a deadlock, and its order
+ * is one in which the steps can be executed whole.
  */
 #include <verify/world.h>
 #include <base/err.h>
@@ -118,8 +119,8 @@ static int drain(struct blocking *b)
 	}
 	for (uint32_t g = 0; b->done_steps < w->nsteps && g < w->nsteps; g++)
 		if (!b->done[g])
-			return refute(w, "deadlock with one open step a queue and no buffering: rank %d never gets past step %u (%s)", w->rank[g], g - w->base[w->rank[g]],
-				step_names[step_at(w, g)->op]);
+			return refute(w, "deadlock with one open step a queue and no buffering: rank %d never gets past step %u (%s)",
+				w->rank[g], g - w->base[w->rank[g]], step_names[step_at(w, g)->op]);
 	return 0;
 }
 
@@ -133,7 +134,8 @@ int run_blocking(struct world *w)
 	b.listed = calloc((size_t)w->n, sizeof *b.listed);
 	b.q = malloc((size_t)w->n * b.nqueues * sizeof *b.q);
 	b.done = calloc((size_t)w->nsteps + 1, sizeof *b.done);
-	int status = b.todo && b.listed && b.q && b.done ? drain(&b) : err_set(TUTTI_ERR_NOMEM, "verify: no memory for %u steps", w->nsteps);
+	bool ready = b.todo && b.listed && b.q && b.done;
+	int status = ready ? drain(&b) : err_set(TUTTI_ERR_NOMEM, "verify: no memory for %u steps", w->nsteps);
 	free(b.todo);
 	free(b.listed);
 	free(b.q);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loosest execution that is allowed: every step of every rank is open at once, messages are buffered without bound and overtake each other, and slices are done
- * in random order wherever the wait rule lets them, element by element:
+ * The loosest execution that is allowed: every step of every rank is open at once, messages are buffered without bound and overtake each
+ * other, and slices are done in random order wherever the wait rule lets them, element by element:
  *
  *      before a step touches element e, each step it waits for has finished with e or, if it never touches e, is complete.
  */

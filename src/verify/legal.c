@@ -36,7 +36,8 @@ static const char *legal_peer(const struct sched *s, const struct step *x)
 		return x->peer == -1 ? NULL : "a local step with a peer";
 	if (!(x->flags & STEP_SET))
 		return x->peer >= 0 && x->peer < s->nranks && x->peer != s->rank ? NULL : "no such peer";
-	if (x->peer < 0 || (uint32_t)x->peer >= s->nsets || s->sets[x->peer].n == 0 || s->sets[x->peer].first + s->sets[x->peer].n > s->nmembers)
+	if (x->peer < 0 || (uint32_t)x->peer >= s->nsets || s->sets[x->peer].n == 0 ||
+			s->sets[x->peer].first + s->sets[x->peer].n > s->nmembers)
 		return "no such set";
 	const int32_t *m = s->members + s->sets[x->peer].first;
 	for (uint32_t i = 0; i < s->sets[x->peer].n; i++)
@@ -102,7 +103,8 @@ int check_rank(const struct world *w, int rank)
 {
 	const struct sched *s = w->s[rank], *other = w->s[(rank + 1) % w->n];
 	if (s->rank != rank || s->nranks != w->n || s->k != other->k || s->k < 1)
-		return refute(w, "rank %d: its schedule is for rank %d of %d with %u chunks a block; rank %d has %u", rank, s->rank, s->nranks, s->k, other->rank, other->k);
+		return refute(w, "rank %d: its schedule is for rank %d of %d with %u chunks a block; rank %d has %u", rank, s->rank,
+				s->nranks, s->k, other->rank, other->k);
 	if (s->nsteps && other->nsteps && s->hash != other->hash)
 		return refute(w, "rank %d: schedule id differs from rank %d's", rank, other->rank);
 	for (uint32_t i = 0; i < s->nsteps; i++) {

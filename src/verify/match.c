@@ -42,15 +42,16 @@ static int add_receives(struct world *w, struct fifo *f, uint32_t g)
 		int from = peer_of(w, g, i), to = w->rank[g];
 		struct fifo *q = fifo_of(w, f, from, to, x->channel);
 		if (!q->head)
-			return refute(w, "rank %d step %u receives from %d on channel %d, which sends it nothing more", to, g - w->base[to], from, x->channel);
+			return refute(w, "rank %d step %u receives from %d on channel %d, which sends it nothing more", to, g - w->base[to],
+					from, x->channel);
 		struct msg *m = &w->msgs[q->head - 1];
 		struct span a = step_at(w, m->send)->src, b = x->dst;
 		w->ends[w->first_end[g] + i] = q->head - 1;
 		q->head = m->next;
 		m->recv = g;
 		if (a.n != b.n || a.chunk % w->s[from]->k != b.chunk % w->s[to]->k)
-			return refute(w, "rank %d step %u sends pieces [%u,+%u), but rank %d step %u receives [%u,+%u)", from, m->send - w->base[from],
-				a.chunk % w->s[from]->k, a.n, to, g - w->base[to], b.chunk % w->s[to]->k, b.n);
+			return refute(w, "rank %d step %u sends pieces [%u,+%u), but rank %d step %u receives [%u,+%u)", from,
+				m->send - w->base[from], a.chunk % w->s[from]->k, a.n, to, g - w->base[to], b.chunk % w->s[to]->k, b.n);
 	}
 	return 0;
 }
@@ -68,7 +69,8 @@ static int match(struct world *w, struct fifo *f, size_t nfifos)
 	for (size_t i = 0; i < nfifos; i++)
 		if (f[i].head) {
 			const struct msg *m = &w->msgs[f[i].head - 1];
-			return refute(w, "rank %d step %u sends to %d, which does not receive it", m->from, m->send - w->base[m->from], m->to);
+			return refute(w, "rank %d step %u sends to %d, which does not receive it", m->from, m->send - w->base[m->from],
+					m->to);
 		}
 	return 0;
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is in the buffers before, what steps do to it, and what must be in them after. The world owns the heap; filled anew for each case. */
+/*
+ * What is in the buffers before, what steps do to it, and what must be in them after. The world owns the heap; filled anew for each case.
+ */
 #include <verify/world.h>
 #include <base/err.h>
 #include <stdlib.h>
@@ -28,7 +30,8 @@ static uint64_t lay_out(struct world *w, int r, struct elem *at)
 {
 	const struct sched *s = w->s[r];
 	const struct coll_row *row = &coll_rows[s->coll];
-	uint64_t in = blocks_of(s, BUF_IN) * w->count, out = blocks_of(s, BUF_OUT) * w->count, shift = (uint64_t)r * w->count, io = in + out;
+	uint64_t in = blocks_of(s, BUF_IN) * w->count, out = blocks_of(s, BUF_OUT) * w->count, shift = (uint64_t)r * w->count,
+			io = in + out;
 	if (aliased(w, r))
 		io = in > out ? in : out;
 	if (at) {
@@ -157,8 +160,8 @@ static int check_block(const struct world *w, int r, uint32_t b, struct coll_exp
 	const struct sched *s = w->s[r];
 	for (uint64_t i = 0; i < w->count; i++)
 		if (!right(s, x, want[i], w->mem[BUF_OUT][r][b * w->count + i], w->mem[BUF_OUT][0][i]))
-			return refute(w, "rank %d: wrong result at element %llu of block %u (count %llu, %s)", r, (unsigned long long)i, b, (unsigned long long)w->count,
-				aliased(w, r) ? "in place" : "out of place");
+			return refute(w, "rank %d: wrong result at element %llu of block %u (count %llu, %s)", r, (unsigned long long)i, b,
+				(unsigned long long)w->count, aliased(w, r) ? "in place" : "out of place");
 	return 0;
 }
 

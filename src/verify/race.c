@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Races. Under the wait rule, a step touches an element only after all the steps that its waits lead to, directly or not, have finished with that element.
- * So a rank is free of races when of any two steps that touch a chunk, and not both to read it, the later one's waits lead to the earlier one. Chunks are
- * compared on the aliased line: what is ordered there is ordered in place and out of place.
+ * Races. Under the wait rule, a step touches an element only after all the steps that its waits lead to, directly or not, have finished
+ * with that element. So a rank is free of races when of any two steps that touch a chunk, and not both to read it, the later one's waits
+ * lead to the earlier one. Chunks are compared on the aliased line: what is ordered there is ordered in place and out of place.
  */
 #include <verify/world.h>
 #include <base/err.h>
@@ -43,7 +43,8 @@ static int touch(struct race *r, uint32_t i, struct span x, bool write, const ui
 		for (uint32_t a = r->last[c]; a; a = r->log[a - 1].next) {
 			uint32_t j = r->log[a - 1].step;
 			if ((write || r->log[a - 1].write) && j != i && !(row[j / 64] >> j % 64 & 1))
-				return refute(r->w, "rank %d: race: step %u touches a chunk that step %u touches too, and its waits do not lead there", r->s->rank, i, j);
+				return refute(r->w, "rank %d: race: step %u touches what step %u touches, and its waits do not lead there",
+					r->s->rank, i, j);
 		}
 		r->log[r->n] = (struct access){ i, r->last[c], write };
 		r->last[c] = ++r->n;

@@ -47,7 +47,10 @@ static int judge_case(struct world *w, const struct verify_opts *o, uint64_t cou
 	return status;
 }
 
-/* Chunks of 3 and 4 elements (1 and 2 without chaos, which alone needs so many), and some chunks empty, all when k is 1. A barrier has no elements. */
+/*
+ * Chunks of 3 and 4 elements (1 and 2 without chaos, which alone needs so many), and some chunks empty, all when k is 1. A barrier has
+ * no elements.
+ */
 static int judge_values(struct world *w, const struct verify_opts *o)
 {
 	uint64_t k = w->s[0]->k, many = (o->chaos ? 3 : 1) * k + (k + 1) / 2, few = k / 2;
@@ -87,7 +90,8 @@ static int world_make(struct world *w)
 	w->step = malloc(((size_t)w->nsteps + 1) * sizeof *w->step);
 	w->order = malloc(((size_t)w->nsteps + 1) * sizeof *w->order);
 	w->first_end = malloc(((size_t)w->nsteps + 1) * sizeof *w->first_end);
-	if (!w->base || !w->in_place || !w->mem[BUF_IN] || !w->mem[BUF_OUT] || !w->mem[BUF_SCRATCH] || !w->rank || !w->step || !w->order || !w->first_end)
+	if (!w->base || !w->in_place || !w->mem[BUF_IN] || !w->mem[BUF_OUT] || !w->mem[BUF_SCRATCH] || !w->rank || !w->step || !w->order ||
+			!w->first_end)
 		return err_set(TUTTI_ERR_NOMEM, "verify: no memory for %u steps", w->nsteps);
 	for (int r = 0; r < w->n; r++)
 		for (uint32_t g = w->base[r]; g < w->base[r + 1]; g++) {

@@ -8,9 +8,9 @@
  *      block   all ranks   one open step a queue and no buffering: nothing hangs; and the results, executed in that order
  *      chaos   all ranks   every step open, unbounded buffering, random slices in random order, under the wait rule: the same results
  *
- * Legal, race, match and block are decided, not sampled: without races every execution gives what one execution gives. Chaos knows nothing of that argument and
- * tries. Results are judged by coll_expect, with nobody, everybody and random ranks in place, for counts above and below the number of chunks.
- * The verifier shares no code with the recorder.
+ * Legal, race, match and block are decided, not sampled: without races every execution gives what one execution gives. Chaos knows
+ * nothing of that argument and tries. Results are judged by coll_expect, with nobody, everybody and random ranks in place, for counts
+ * above and below the number of chunks. The verifier shares no code with the recorder.
  */
 #ifndef VERIFY_VERIFY_H
 #define VERIFY_VERIFY_H
@@ -25,14 +25,14 @@ struct verify_opts {
 struct verify_opts verify_defaults(int nranks);
 
 /*
- * Build p's schedules with a for all ranks and judge them. For send and recv, rank (root + 1) % nranks and p->root are the two ends, the others idle.
- * 0: proved. TUTTI_ERR_INTERNAL: refuted, and why[cap] says where. Other statuses: could not be tried (why says so too).
+ * Build p's schedules with a for all ranks and judge them. For send and recv, rank (root + 1) % nranks and p->root are the two ends, the
+ * others idle. 0: proved. TUTTI_ERR_INTERNAL: refuted, and why[cap] says where. Other statuses: could not be tried (why says so too).
  */
 int verify(const struct algo *a, const struct problem *p, const struct verify_opts *o, char *why, size_t cap);
 
 /*
- * The same over the problems worth trying with this many ranks: all roots up to 16 ranks, two beyond; one and more channels and pieces. *cases is increased by how
- * many they were; why begins with the one that failed. Nothing to try (a message to oneself) is 0.
+ * The same over the problems worth trying with this many ranks: all roots up to 16 ranks, two beyond; one and more channels and pieces.
+ * *cases is increased by how many they were; why begins with the one that failed. Nothing to try (a message to oneself) is 0.
  */
 int verify_ranks(const struct algo *a, int nranks, unsigned *cases, char *why, size_t cap);
 

@@ -2,7 +2,8 @@
 /*
  * All ranks' schedules as one graph, and their memory.
  *
- *      steps     numbered through: base[rank] + step                  ends[first_end[step] ...]: the messages of a step, in the order of its peers
+ *      steps     numbered through: base[rank] + step                  ends[first_end[step] ...]: the messages of a step, in the order of
+ *                its peers
  *      messages  from (rank, send step) to (rank, recv step)
  *      memory    three rows of elements a rank; in place: in and out lie in one row, shifted as the collective's row says
  *
@@ -13,8 +14,9 @@
 #include <verify/verify.h>
 
 /*
- * An element. sum: wrapping, what commuting operators see. (a, b): the map x -> a x + b under composition, associative and not commutative, what operators that
- * need rank order see. expr: a hash of the very expression; equal only where the same bits are certain for floats.
+ * An element. sum: wrapping, what commuting operators see. (a, b): the map x -> a x + b under composition, associative and not
+ * commutative, what operators that need rank order see. expr: a hash of the very expression; equal only where the same bits are certain
+ * for floats.
  */
 struct elem { uint64_t sum, a, b, expr; };
 
