@@ -25,7 +25,7 @@ enum {
 	TCP_HEAD = 24,                  /* struct net_head on the wire: sig, len, opnum, seq; little-endian */
 	TCP_STAGING = 256 << 10,        /* of a channel with view receives */
 	TCP_INBOX = 16 << 10,           /* payload taken along with a head; copied once the head is checked */
-	TCP_TURN = 256 << 10,           /* bytes a channel moves each way in one progress() */
+	TCP_TURN = 128 << 10,           /* bytes a channel moves each way in one progress() */
 	TCP_CANDIDATES = 16,
 	TCP_YOUNG = 256,                /* handshakes at a time; more wait in the listening socket's queue */
 	TCP_HANDSHAKE_MS = 4000,       /* between two steps of a stranger's handshake */
