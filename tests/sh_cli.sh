@@ -20,7 +20,7 @@ exits()
 }
 
 commands=$("$tutti" --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
-[ "$(echo "$commands" | grep -Ecx 'run|perf|info')" -eq 3 ]
+[ "$(echo "$commands" | grep -Ecx 'run|perf|info|plan')" -eq 4 ]
 ok $? "--help lists the commands"
 for c in $commands; do
 	exits 0 "tutti help $c" "^usage: tutti $c " "$tutti" help "$c"

@@ -13,7 +13,7 @@ struct command {
 	const char *summary;
 	const char *usage;              /* what stands behind the name */
 	const char *text;               /* paragraphs, separated by empty lines; a line that begins with a blank is an example */
-	const struct arg *args;         /* NULL: words only, explained in the text */
+	const struct arg *args;
 };
 
 static const struct command commands[] = {
@@ -86,8 +86,6 @@ void tool_help(const char *name)
 
 	printf("tutti %s: %s\n\nusage: tutti %s %s\n\n", c->name, c->summary, c->name, c->usage);
 	args_wrap(stdout, 0, c->text);
-	if (!c->args)
-		return;
 	printf("\noptions:\n");
 	args_print(stdout, c->args);
 }
@@ -185,8 +183,7 @@ static int man(void)
 		printf("\"\n.B tutti %s\n", commands[i].name);
 		printf("\\- %s\n.PP\n", commands[i].summary);
 		roff_text(commands[i].text);
-		if (commands[i].args)
-			roff_args(commands[i].args);
+		roff_args(commands[i].args);
 	}
 	roff_config();
 	return EXIT_SUCCESS;
