@@ -12,7 +12,7 @@ static struct span below(const struct tree *t, int i, enum sched_buf buf)
 void binomial_gather(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	struct tree t;
-	tree_halving(&t, g->n, p->root, g->me);
+	tree_halving(&t, g->n, root_place(p, g), g->me);
 	struct span in = span(BUF_IN, 0, 1), all = span(t.parent < 0 ? BUF_OUT : BUF_SCRATCH, 0, (uint32_t)(t.hi - t.lo));
 	if (t.n == 0) {
 		rec_send(w, group_rank(g, t.parent), in);
@@ -30,7 +30,7 @@ void binomial_gather(struct recorder *w, const struct problem *p, const struct g
 void binomial_scatter(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	struct tree t;
-	tree_halving(&t, g->n, p->root, g->me);
+	tree_halving(&t, g->n, root_place(p, g), g->me);
 	struct span out = span(BUF_OUT, 0, 1), all = span(t.parent < 0 ? BUF_IN : BUF_SCRATCH, 0, (uint32_t)(t.hi - t.lo));
 	if (t.n == 0) {
 		rec_recv(w, group_rank(g, t.parent), out);

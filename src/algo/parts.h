@@ -37,6 +37,14 @@ static inline uint32_t block(const struct problem *p, const struct group *g, int
 {
 	return g->chunk0 + (uint32_t)group_rank(g, i) * k_channels(p);
 }
+/* The root's place in the group. */
+static inline int root_place(const struct problem *p, const struct group *g)
+{
+	int i = 0;
+	while (i < g->n - 1 && group_rank(g, i) != p->root)
+		i++;
+	return i;
+}
 static inline int log2_up(int n)
 {
 	int q = 0;

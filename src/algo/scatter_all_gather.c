@@ -7,7 +7,7 @@
 
 static void broadcast(struct recorder *w, const struct problem *p, const struct group *g)
 {
-	int n = g->n, place = (g->me - p->root + n) % n;
+	int n = g->n, place = (g->me - root_place(p, g) + n) % n;
 	enum sched_buf buf = place ? BUF_OUT : BUF_IN;
 	for (int i = 1; i < n && place == 0; i++)
 		rec_send(w, peer(g, i), span(BUF_IN, shard(g, i), 1));

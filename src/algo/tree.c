@@ -137,14 +137,6 @@ static void reduce(struct recorder *w, const struct problem *p, const struct gro
 		tree_up(w, g, t, shard(g, i), t->parent < 0 ? BUF_OUT : BUF_SCRATCH);
 }
 
-static int root_place(const struct problem *p, const struct group *g)
-{
-	int i = 0;
-	while (i < g->n - 1 && group_rank(g, i) != p->root)
-		i++;
-	return i;
-}
-
 void binomial_broadcast(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	struct tree t;
