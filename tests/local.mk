@@ -33,7 +33,6 @@ tests_unit_SOURCES += tests/test_transport_stream.c
 tests_unit_SOURCES += tests/test_transport_tcp.c
 tests_unit_SOURCES += tests/test_perf.c perf/data.c perf/coll.c
 tests_unit_SOURCES += tests/test_faults.c
-tests_unit_SOURCES += tests/test_shm.c
 tests_unit_SOURCES += tests/test_verify.c
 # -- end of sources
 
