@@ -168,12 +168,13 @@ static void print_routes(const struct perf *p)
 
 int report_close(struct perf *p, int status)
 {
+	bool checked = p->o->check && p->coll->factor != FACTOR_NONE;
 	int bad = 0;
 
 	if (p->rank)
 		return 0;
 	if (!status) {
-		printf("# Wrong elements    : %lld %s\n", (long long)p->wrong, p->wrong ? "FAILED" : p->o->check ? "OK" : "(not checked)");
+		printf("# Wrong elements    : %lld %s\n", (long long)p->wrong, p->wrong ? "FAILED" : checked ? "OK" : "(not checked)");
 		if (p->bandwidths)
 			printf("# Avg bus bandwidth : %.4f\n", p->busbw / p->bandwidths);
 		print_routes(p);

@@ -106,6 +106,11 @@ ok $? "are passed on as they are"
 timeout 60 "$tutti" run -n 2 -- yes 2>"$err" | head -n 1 >"$out"
 holds "a reader that leaves ends the ranks" "$err" "tutti run: rank [01] \(pid [0-9]+\) was killed by signal 13 .*"
 
+exits 0 "no standard input, output or error at all" sh -c 'exec "$@" <&- >&- 2>&-' sh "$tutti" run -n 2 -- sh -c 'echo x; echo y >&2; exec cat'
+exits 0 "more pipes than the limit of descriptors" sh -c 'ulimit -S -n 64 && exec "$@"' sh "$tutti" run -n 100 -- sh -c 'ulimit -S -n'
+[ "$(grep -cx 64 "$out")" -eq 100 ]
+ok $? "which the ranks keep"
+
 # -- how a job ends
 
 exits 7 "the first failing rank's status is the job's" "$tutti" run -n 4 -- sh -c '[ "$RANK" != 2 ] || exit 7; exec sleep 60'
@@ -151,6 +156,21 @@ kill -s INT $launcher
 wait $launcher
 [ $? -eq 130 ] && all_gone
 ok $? "SIGINT ends the job"
+
+# nobody reads what the ranks print: the pipe is full, and the launcher with it
+rm -f "$tap_dir"/pids.*
+mkfifo "$tap_dir/fifo"
+sleep 60 <"$tap_dir/fifo" &
+reader=$!
+"$tutti" run -n 2 -- sh -c 'echo $$ >"$1/pids.$RANK"; exec yes' sh "$tap_dir" >"$tap_dir/fifo" 2>"$err" &
+launcher=$!
+soon have_lines 2
+sleep 0.3
+kill -s TERM $launcher
+wait $launcher
+[ $? -gt 128 ] && all_gone
+ok $? "SIGTERM ends the job although its output is stuck"
+kill $reader
 
 # -- nothing is left behind
 

@@ -30,10 +30,11 @@ static void show_version(void)
 	for (int c = 0; c < COLLS; c++) {
 		int n = 0;
 
+		printf("  %-15s", coll_rows[c].name);
 		for (const struct algo *a = algo_table; a->name; a++)
 			if (a->coll == (enum coll)c)
-				printf(n++ ? " %s" : "  %2$-15s%1$s", a->name, coll_rows[c].name);
-		printf(n ? "\n" : "");
+				printf("%s%s", n++ ? " " : "", a->name);
+		printf("\n");
 	}
 }
 
@@ -45,8 +46,9 @@ static void show_rows(void)
 		bool given = strcmp(line.from, "default");
 
 		printf("%-18s = %s  (%s", line.name, *line.value ? line.value : "\"\"", line.from);
-		printf(given ? "; default %s)" : ")", *line.dflt ? line.dflt : "\"\"");
-		printf("%s\n    ", line.affects_plan ? "  equal on all ranks" : "");
+		if (given)
+			printf("; default %s", *line.dflt ? line.dflt : "\"\"");
+		printf(")%s\n    ", line.affects_plan ? "  equal on all ranks" : "");
 		args_wrap(stdout, 4, line.help);
 	}
 }
@@ -81,9 +83,12 @@ static int show_transports(void)
 		int status = (*t)->probe(c, found, sizeof found);
 
 		printf("%-6s %s\n       ", (*t)->name, (*t)->help);
-		if (status)
-			printf("cannot run here: %s", err_last());
-		printf(status && *found ? " (%s)\n" : "%s\n", found);
+		if (!status)
+			printf("%s\n", found);
+		else if (!*found || !strcmp(found, err_last()))
+			printf("cannot run here: %s\n", err_last());
+		else
+			printf("cannot run here: %s (%s)\n", err_last(), found);
 	}
 	return EXIT_SUCCESS;
 }

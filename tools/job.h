@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 #include <tools/launch.h>
 #include <tools/relay.h>
@@ -31,6 +32,7 @@ struct job {
 	int64_t deadline, kill_at;      /* clock_ns */
 	sigset_t open, was;             /* signal masks: while waiting; the ranks' */
 	struct sigaction pipe_was;
+	struct rlimit files_was;
 };
 
 /* Start the guard and all ranks. -1 after a sentence on stderr; then some may run, and j->status may say how it ends. */

@@ -122,6 +122,7 @@ static void become(const struct job *j, int rank, const int *fds, pid_t launcher
 	for (int i = 0; i < 3; i++)
 		if (dup2(fds[i], i) < 0)
 			return;
+	setrlimit(RLIMIT_NOFILE, &j->files_was);
 	sigaction(SIGPIPE, &j->pipe_was, NULL);
 	sigprocmask(SIG_SETMASK, &j->was, NULL);
 	execvp(j->l->argv[0], j->l->argv);
@@ -191,21 +192,34 @@ static int start_rank(struct job *j, int rank)
 {
 	struct rank *r = &j->ranks[rank];
 	int fds[3] = { open_input(j, rank), open_relay(j, &r->out, rank, STDOUT_FILENO), open_relay(j, &r->err, rank, STDERR_FILENO) };
-	int status;
+	int status = fds[0] < 0 || fds[1] < 0 || fds[2] < 0 ? fail(j, "make the pipes of a rank") : start_process(j, rank, fds);
 
-	if (fds[0] < 0 && errno == EBADF)       /* our own input is closed */
-		fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	status = fds[0] < 0 || fds[1] < 0 || fds[2] < 0 ? fail(j, "make the pipes of a rank") : start_process(j, rank, fds);
 	for (int i = 0; i < 3; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	return status;
 }
 
+/* Descriptors 0, 1 and 2 exist, so that no pipe of ours becomes one of them; and there may be as many as the system allows. */
+static void prepare_descriptors(struct job *j)
+{
+	struct rlimit most;
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		;
+	close(fd);
+	getrlimit(RLIMIT_NOFILE, &j->files_was);
+	most = j->files_was;
+	most.rlim_cur = most.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &most);
+}
+
 int job_start(struct job *j)
 {
 	int master;
 
+	prepare_descriptors(j);
 	if (!j->ranks || !j->polls)
 		return fail(j, "start so many ranks");
 	for (int r = 0; r < j->l->nranks; r++)

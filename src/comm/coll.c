@@ -7,33 +7,17 @@
 
 /* ---- arguments ---------------------------------------------------------------------------------------------------------- */
 
-/* Buffers of a call at this rank: what is used, how long, and where recv must stand to be in place. */
-struct layout { bool reads, writes; size_t in, out; const char *in_place; };
-
-static struct layout layout_of(const struct tutti_comm *c, const struct call *k, size_t bytes)
+static int check_buffers(const struct tutti_comm *c, const struct call *k, const struct plan_entry *e)
 {
-	const struct coll_row *row = &coll_rows[k->coll];
-	struct layout l = { coll_reads(k->coll, k->root, c->rank), coll_writes(k->coll, k->root, c->rank), bytes * coll_in_blocks(k->coll, c->nranks),
-		            bytes * coll_out_blocks(k->coll, c->nranks), NULL };
-	uintptr_t send = (uintptr_t)k->send;
-	l.in_place = (const char *)(send + (row->out_shift ? (size_t)c->rank * bytes : 0) - (row->in_shift ? (size_t)c->rank * bytes : 0));
-	return l;
-}
-
-static int check_buffers(const struct tutti_comm *c, const struct call *k, size_t bytes)
-{
-	struct layout l = layout_of(c, k, bytes);
 	const char *name = coll_rows[k->coll].name;
-	if (!k->count)
-		return TUTTI_OK;
-	if (l.reads && !k->send)
-		return err_set(TUTTI_ERR_INVALID, "%s: send: expected %zu bytes at rank %d, got NULL", name, l.in, c->rank);
-	if (l.writes && !k->recv)
-		return err_set(TUTTI_ERR_INVALID, "%s: recv: expected %zu bytes at rank %d, got NULL", name, l.out, c->rank);
 	uintptr_t in = (uintptr_t)k->send, out = (uintptr_t)k->recv;
-	if (l.reads && l.writes && k->recv != l.in_place && in < out + l.out && out < in + l.in)
-		return err_set(TUTTI_ERR_INVALID, "%s: send [%p, +%zu) and recv [%p, +%zu) overlap; in place expects recv == %p", name, k->send, l.in, k->recv,
-		               l.out, (const void *)l.in_place);
+	if (e->reads && !in && k->count)
+		return err_set(TUTTI_ERR_INVALID, "%s: send: expected %zu bytes at rank %d, got NULL", name, e->in, c->rank);
+	if (e->writes && !out && k->count)
+		return err_set(TUTTI_ERR_INVALID, "%s: recv: expected %zu bytes at rank %d, got NULL", name, e->out, c->rank);
+	if (e->reads && e->writes && out != in + (uintptr_t)e->in_place && in < out + e->out && out < in + e->in)
+		return err_set(TUTTI_ERR_INVALID, "%s: send [%p, +%zu) and recv [%p, +%zu) overlap; in place expects recv == send%+td", name, k->send, e->in,
+		               k->recv, e->out, e->in_place);
 	return TUTTI_OK;
 }
 
@@ -52,15 +36,20 @@ int call_check(const struct tutti_comm *c, const struct call *k)
 	if (k->count > SIZE_MAX / 4 / type_bytes(k->type) / (size_t)c->nranks)
 		return err_set(TUTTI_ERR_INVALID, "%s: count: %zu elements of %zu bytes for %d ranks are more than memory can hold", row->name, k->count,
 		               type_bytes(k->type), c->nranks);
-	return check_buffers(c, k, k->count * type_bytes(k->type));
+	return TUTTI_OK;
 }
 
 /* ---- three ways to start one plan ----------------------------------------------------------------------------------------- */
 
 static int call_plan(struct tutti_comm *c, const struct call *k, struct plan **plan)
 {
-	int status = c->engine.status ? err_set(c->engine.status, "%s", c->engine.why) : call_check(c, k);
-	return status ? status : plans_get(c, k, plan);
+	struct plan_entry *e;
+	int status = c->engine.status ? err_set(c->engine.status, "%s", c->engine.why) : plans_get(c, k, &e);
+	if (!status)
+		status = check_buffers(c, k, e);
+	if (!status)
+		*plan = e->plan;
+	return status;
 }
 
 static int call_block(struct tutti_comm *c, const struct call *k)

@@ -27,6 +27,9 @@ struct plan_entry {
 	size_t count;
 	int type, op, root;
 	uint32_t user_op;               /* a handle may be used again for another operator */
+	bool reads, writes;             /* buffers at this rank, their bytes, and where recv stands from send when in place */
+	size_t in, out;
+	ptrdiff_t in_place;
 };
 
 struct sched_entry {
@@ -67,11 +70,11 @@ struct tutti_request {
 	bool persistent;
 };
 
-/* The plan for a checked call, made when it is the first of its kind. */
-int plans_get(struct tutti_comm *c, const struct call *k, struct plan **plan);
+/* The plan for a call, made (and all but its buffers checked) when it is the first of its kind. */
+int plans_get(struct tutti_comm *c, const struct call *k, struct plan_entry **entry);
 void plans_free(struct plans *p);
 
-/* TUTTI_OK, or TUTTI_ERR_INVALID with what was expected and what came. */
+/* All but the buffers: TUTTI_OK, or TUTTI_ERR_INVALID with what was expected and what came. */
 int call_check(const struct tutti_comm *c, const struct call *k);
 
 /* Keep the sentence of a failure for tutti_last_error(comm); returns status. */

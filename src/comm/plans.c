@@ -15,7 +15,7 @@ static uint32_t bucket_of(const struct call *k)
 static bool same(const struct plan_entry *e, const struct call *k)
 {
 	return e->coll == k->coll && e->count == k->count && e->type == k->type && e->op == k->op && e->root == k->root &&
-	       (k->op < TUTTI_OPS || e->user_op == op_user_id(k->op));
+	       (k->op < TUTTI_OPS || (op_legal(k->op, k->type) && e->user_op == op_user_id(k->op)));
 }
 
 static int sched_get(struct tutti_comm *c, const struct choice *ch, const struct sched **sched)
@@ -76,32 +76,51 @@ static int plan_make(struct tutti_comm *c, const struct call *k, struct plan **p
 	return plan_bind(plan, sched, &a);
 }
 
-int plans_get(struct tutti_comm *c, const struct call *k, struct plan **plan)
+static int entry_make(struct tutti_comm *c, const struct call *k, struct plan_entry **entry)
+{
+	const struct coll_row *row = &coll_rows[k->coll];
+	size_t bytes = k->count * type_bytes(k->type);
+	ptrdiff_t shift = (ptrdiff_t)bytes * c->rank;
+	struct plan_entry *e = malloc(sizeof(*e));
+	if (!e)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for a plan");
+	*e = (struct plan_entry){ .coll = k->coll, .count = k->count, .type = k->type, .op = k->op, .root = k->root, .user_op = op_user_id(k->op) };
+	e->reads = coll_reads(k->coll, k->root, c->rank);
+	e->writes = coll_writes(k->coll, k->root, c->rank);
+	e->in = bytes * coll_in_blocks(k->coll, c->nranks);
+	e->out = bytes * coll_out_blocks(k->coll, c->nranks);
+	e->in_place = row->out_shift ? shift : row->in_shift ? -shift : 0;
+	int status = plan_make(c, k, &e->plan);
+	if (status < 0)
+		free(e);
+	else
+		*entry = e;
+	return status;
+}
+
+int plans_get(struct tutti_comm *c, const struct call *k, struct plan_entry **entry)
 {
 	struct plans *ps = &c->plans;
 	if (ps->last && same(ps->last, k)) {
-		*plan = ps->last->plan;
+		*entry = ps->last;
 		return TUTTI_OK;
 	}
 	struct plan_entry **bucket = &ps->bucket[bucket_of(k)], *e = *bucket;
 	while (e && !same(e, k))
 		e = e->next;
 	if (!e) {
-		if (ps->n >= PLANS_MAX)
+		int status = call_check(c, k);
+		if (!status && ps->n >= PLANS_MAX)
 			drop_idle(ps);
-		if (!(e = malloc(sizeof(*e))))
-			return err_set(TUTTI_ERR_NOMEM, "no memory for a plan");
-		*e = (struct plan_entry){ *bucket, NULL, k->coll, k->count, k->type, k->op, k->root, op_user_id(k->op) };
-		int status = plan_make(c, k, &e->plan);
-		if (status < 0) {
-			free(e);
+		if (!status)
+			status = entry_make(c, k, &e);
+		if (status < 0)
 			return status;
-		}
+		e->next = *bucket;
 		*bucket = e;
 		ps->n++;
 	}
-	ps->last = e;
-	*plan = e->plan;
+	*entry = ps->last = e;
 	return TUTTI_OK;
 }
 

@@ -119,13 +119,9 @@ int engine_start(struct engine *e, struct plan *plan, const void *in, void *out,
 	int status = run_new(&r, e, plan, in, out);
 	if (status < 0)
 		return status;
-	if (plan->p2p) {
-		r->opnum = 0;
-		r->ticket = 0;
-	} else {
-		r->opnum = ++e->opnum;
-		r->ticket = e->ticket++;
-	}
+	r->opnum = plan->p2p ? 0 : ++e->opnum;
+	for (uint32_t q = 0; q < plan->nqueues; q++)
+		r->queues[q].place = e->issued[plan->queue_id[q]]++;
 	r->next = NULL;
 	*e->last = r;
 	e->last = &r->next;

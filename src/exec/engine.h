@@ -22,7 +22,7 @@ struct engine {
 	struct boot *boot;
 	const struct config *config;
 	struct run *runs, **last;       /* in flight, in order of issue */
-	uint64_t ticket, turn[PLAN_QUEUES];     /* next to issue; who may open on a queue */
+	uint64_t issued[PLAN_QUEUES], turn[PLAN_QUEUES];        /* runs that use a queue: started; have opened all their steps there */
 	uint32_t opnum;
 	struct scratch *scratch[SCRATCH_ORDERS], *slabs;        /* free blocks of 2^order bytes; regions that blocks were cut from */
 	int status;                     /* the first cause, and its sentence */

@@ -243,7 +243,7 @@ static int step_move(struct run *r, uint32_t i)
 static int queue_open(struct run *r, const struct queue *q, struct queue_run *s, uint64_t *turn)
 {
 	int moved = 0;
-	if (*turn != r->ticket)
+	if (*turn != s->place)
 		return 0;
 	while (s->opened < q->n && s->nactive < RUN_WINDOW) {
 		uint32_t i = q->steps[s->opened];
@@ -256,7 +256,7 @@ static int queue_open(struct run *r, const struct queue *q, struct queue_run *s,
 		moved = 1;
 	}
 	if (s->opened == q->n)
-		*turn = r->ticket + 1;
+		++*turn;
 	return moved;
 }
 
@@ -280,29 +280,14 @@ static int queue_move(struct run *r, struct queue_run *s)
 	return moved;
 }
 
-/* Queues that this plan does not use must pass the turn on, too. */
-static void skip_turns(struct run *r)
-{
-	uint32_t next = 0;
-	for (uint32_t q = 0; q < PLAN_QUEUES; q++) {
-		bool used = next < r->plan->nqueues && r->plan->queue_id[next] == q;
-		next += used;
-		if (!used && r->engine->turn[q] == r->ticket)
-			r->engine->turn[q]++;
-	}
-}
-
 int run_progress(struct run *r)
 {
 	const struct plan *p = r->plan;
 	int moved = 0;
-	if (!p->p2p)
-		skip_turns(r);
 	for (uint32_t q = 0; q < p->nqueues && !r->status; q++) {
-		uint64_t ours = r->ticket;
 		struct queue_run *s = &r->queues[q];
 		if (s->opened < p->queue[q].n)
-			moved += queue_open(r, &p->queue[q], s, p->p2p ? &ours : &r->engine->turn[p->queue_id[q]]);
+			moved += queue_open(r, &p->queue[q], s, &r->engine->turn[p->queue_id[q]]);
 		if (s->nactive && !r->status)
 			moved += queue_move(r, s);
 	}

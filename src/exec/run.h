@@ -16,7 +16,7 @@ enum { RUN_WINDOW = 8 };
 enum step_state { STEP_CLOSED, STEP_OPEN, STEP_DONE, STEP_COMPLETE };  /* done: its own elements; complete: and all it waits for */
 
 struct step_run { size_t done, granted; uint8_t state; };
-struct queue_run { uint32_t opened, nactive, active[RUN_WINDOW]; };
+struct queue_run { uint64_t place; uint32_t opened, nactive, active[RUN_WINDOW]; };     /* place: among the runs that use this queue */
 
 struct scratch { struct scratch *next; const struct net_mem *mem; char *at; int order; };
 
@@ -28,7 +28,6 @@ struct run {
 	const struct net_mem *mem[BUF_SCRATCH + 1];
 	struct scratch *scratch;
 	uint32_t opnum;
-	uint64_t ticket;
 	uint32_t left, left_user;       /* steps not done; those that matter to the user */
 	bool held;                      /* a request looks at this run: not to be recycled yet */
 	int status;                     /* negative once the communicator has failed */

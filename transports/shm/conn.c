@@ -484,11 +484,12 @@ int shm_poll(struct shm_iface *s)
 	for (struct shm_ep *e = s->unsettled ? s->eps : NULL; e; e = e->next)
 		if (e->state == SHM_DIALLING)
 			shm_ep_dial(e);
-	if (s->frees != net_mem_frees()) {
-		s->frees = net_mem_frees();
+	uint64_t frees = net_mem_frees();
+	if (s->frees != frees) {
+		bool all = true;
 		for (struct shm_ep *e = s->eps; e; e = e->next)
-			if (e->state == SHM_UP)
-				shm_lent_sweep(e);
+			all &= e->state != SHM_UP || shm_lent_sweep(e);
+		s->frees = all ? frees : s->frees;
 	}
 	return n > 0;
 }

@@ -82,14 +82,20 @@ bool shm_lend(struct shm_ep *e, const struct net_mem *mem)
 	return false;
 }
 
-void shm_lent_sweep(struct shm_ep *e)
+bool shm_lent_sweep(struct shm_ep *e)
 {
+	bool all = true;
 	for (size_t i = e->lent.n; i--;) {
 		struct shm_region *r = e->lent.row[i];
 		struct shm_frame f = { .type = SHM_DROP, .a = r->id };
-		if (!net_mem_alive(r->id) && shm_frame_send(e->watch.fd, &f, NULL, 0) == 0)
+		if (net_mem_alive(r->id))
+			continue;
+		if (shm_frame_send(e->watch.fd, &f, NULL, 0) == 0)
 			region_del(&e->lent, r);
+		else
+			all = false;
 	}
+	return all;
 }
 
 int shm_borrow(struct shm_ep *e, uint64_t id, size_t len, int fd)

@@ -141,7 +141,7 @@ int shm_frame_recv(int fd, struct shm_frame *f, int fds[SHM_FDS], int *nfds);   
 
 /* region.c */
 bool shm_lend(struct shm_ep *e, const struct net_mem *mem);             /* false: cannot now */
-void shm_lent_sweep(struct shm_ep *e);                                  /* tell the peer of freed ones */
+bool shm_lent_sweep(struct shm_ep *e);                                  /* tell the peer of freed ones; false: not of all, the socket is full */
 int shm_borrow(struct shm_ep *e, uint64_t id, size_t len, int fd);
 void shm_borrow_drop(struct shm_ep *e, uint64_t id);
 struct shm_region *shm_region_find(struct shm_regions *t, uint64_t id);
