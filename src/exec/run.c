@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const op_names[] = { "nop", "send", "recv", "recv_reduce", "reduce", "copy" };
-
 /* ---- the wait rule -------------------------------------------------------------------------------------------------- */
 
 static bool complete(struct run *r, uint32_t i);
@@ -138,7 +136,7 @@ static int step_failed(struct run *r, uint32_t i, const struct net_op *op)
 		plan_sig_words(ep->got.sig, theirs, sizeof(theirs));
 		return engine_fail(r->engine, op->status, "%s: this rank called %s; rank %d called %s", name, mine, ep->peer, theirs);
 	}
-	return engine_fail(r->engine, op->status, "%s, channel %d, step %u %s %s rank %d over %s: %s", name, op->channel, i, op_names[r->plan->steps[i].op],
+	return engine_fail(r->engine, op->status, "%s, channel %d, step %u %s %s rank %d over %s: %s", name, op->channel, i, step_names[r->plan->steps[i].op],
 	                   r->plan->steps[i].op == STEP_SEND ? "to" : "from", ep->peer, over, ep->why);
 }
 
@@ -400,7 +398,7 @@ int run_waits_for(const struct run *r, char *buf, size_t cap)
 				const struct net_op *op = &r->ops[x->op0 + p];
 				if (waits(r, q->active[a], op, n >= r->plan->nqueues))
 					return snprintf(buf, cap, "rank %d (channel %d, step %u %s, %zu of %zu bytes)", x->peers[p], x->channel,
-					                q->active[a], op_names[x->op], op->done, x->len);
+					                q->active[a], step_names[x->op], op->done, x->len);
 			}
 		}
 	}
