@@ -249,7 +249,7 @@ static bool post(struct net_op *op, struct net_fifo *queue, uint32_t *seq)
 	op->done = op->avail = 0;
 	op->view = NULL;
 	op->status = TUTTI_OK;
-	op->complete = false;
+	op->complete = op->passive = false;
 	op->head.seq = (*seq)++;
 	if (op->ep->status) {
 		net_op_end(op, op->ep->status);
