@@ -76,6 +76,7 @@ RUN_TESTS = tests/unit $(TSAN_TESTS) $(SH_TESTS)
 endif
 endif
 
+CLEANFILES += tests.count
 # CHECK_ONLY="tests/unit" runs less; tests.count has the totals for ./dev check
 check-local: $(check_PROGRAMS)
 if !HAVE_CRITERION
