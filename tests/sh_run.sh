@@ -157,20 +157,31 @@ wait $launcher
 [ $? -eq 130 ] && all_gone
 ok $? "SIGINT ends the job"
 
-# nobody reads what the ranks print: the pipe is full, and the launcher with it
-rm -f "$tap_dir"/pids.*
-mkfifo "$tap_dir/fifo"
-sleep 60 <"$tap_dir/fifo" &
-reader=$!
-"$tutti" run -n 2 -- sh -c 'echo $$ >"$1/pids.$RANK"; exec yes' sh "$tap_dir" >"$tap_dir/fifo" 2>"$err" &
-launcher=$!
-soon have_lines 2
-sleep 0.3
+# nobody reads what the ranks print: the pipe is full, and stays so
+stuck()
+{
+	rm -f "$tap_dir"/pids.* "$tap_dir/fifo"
+	mkfifo "$tap_dir/fifo"
+	tail -f /dev/null <"$tap_dir/fifo" &
+	reader=$!
+	"$tutti" run -n 2 -- sh -c 'echo $$ >"$1/pids.$RANK"; '"$1" sh "$tap_dir" >"$tap_dir/fifo" 2>"$err" &
+	launcher=$!
+	soon have_lines 2
+	sleep 0.3
+}
+
+stuck 'exec yes'
 kill -s TERM $launcher
 wait $launcher
-[ $? -gt 128 ] && all_gone
-ok $? "SIGTERM ends the job although its output is stuck"
+[ $? -eq 143 ] && all_gone && kill $reader
+ok $? "SIGTERM ends a job whose output is stuck"
+stuck '[ "$RANK" = 1 ] || { sleep 0.2; exit 3; }; exec yes'
+soon all_gone
+ok $? "so does a rank that fails"
 kill $reader
+wait $launcher
+[ $? -eq 3 ]
+ok $? "and its status is the job's"
 
 # -- nothing is left behind
 

@@ -20,7 +20,8 @@ struct rank {
 struct job {
 	const struct launch *l;
 	struct rank *ranks;
-	struct pollfd *polls;           /* out and err of each rank, then the terminal */
+	struct outlet out, err;         /* our own */
+	struct pollfd *polls;           /* out and err of each rank, our own, the terminal */
 	pid_t guard;
 	int guard_fd;                   /* its end is the launcher's */
 	int typed_fd;                   /* rank 0's input, typed at our terminal; -1: none */

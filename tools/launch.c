@@ -10,11 +10,11 @@
 #include <tools/job.h>
 #include <unistd.h>
 
-enum { GRACE_MS = 2000 };
+enum { GRACE_MS = 2000, PATIENCE_MS = 500 };
 
 /* ---- signals ---------------------------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t got[NSIG];
+static volatile sig_atomic_t got[NSIG], told;
 
 /* To whom a signal is passed on: those that end programs to the whole group, as a terminal does; the others mean something to the ranks only. */
 static const struct { int sig; bool ends, group; } signals[] = {
@@ -26,11 +26,13 @@ enum { SIGNALS = sizeof signals / sizeof *signals };
 static void on_signal(int sig)
 {
 	got[sig] = 1;
+	for (int i = 0; i < SIGNALS; i++)
+		told |= signals[i].sig == sig && signals[i].ends;
 }
 
 static bool told_to_end(void)
 {
-	return got[SIGINT] || got[SIGTERM] || got[SIGHUP];
+	return told;
 }
 
 static void take(struct job *j, int sig)
@@ -94,9 +96,11 @@ static void end_all(struct job *j)
 static void drain(struct job *j, struct rank *r)
 {
 	for (int i = 0; i < 4 && r->out.from >= 0; i++)
-		relay_move(&r->out, &j->open, told_to_end);
+		relay_move(&r->out);
 	for (int i = 0; i < 4 && r->err.from >= 0; i++)
-		relay_move(&r->err, &j->open, told_to_end);
+		relay_move(&r->err);
+	outlet_flush(&j->out);
+	outlet_flush(&j->err);
 }
 
 static void report(struct job *j, int rank, pid_t pid, int wstatus)
@@ -179,25 +183,46 @@ static void pass_typed(struct job *j)
 	j->typed_fd = -1;
 }
 
-static void wait_something(struct job *j)
+/* A relay is not read while its outlet is full: the rank then waits, as it would for any reader. */
+static struct pollfd readable(const struct relay *r)
 {
-	int n = 2 * j->l->nranks, left;
+	return (struct pollfd){ .fd = r->to->used < RELAY_LINE ? r->from : -1, .events = POLLIN };
+}
+
+static struct pollfd writable(const struct outlet *o)
+{
+	return (struct pollfd){ .fd = o->used ? o->fd : -1, .events = POLLOUT };
+}
+
+static int poll_all(struct job *j)
+{
+	int n = 0;
 	int64_t until = j->kill_at < j->deadline ? j->kill_at : j->deadline, ns = until - clock_ns();
 	struct timespec t = { ns > 0 ? ns / 1000000000 : 0, ns > 0 ? ns % 1000000000 : 0 };
 
 	for (int r = 0; r < j->l->nranks; r++) {
-		j->polls[2 * r] = (struct pollfd){ .fd = j->ranks[r].out.from, .events = POLLIN };
-		j->polls[2 * r + 1] = (struct pollfd){ .fd = j->ranks[r].err.from, .events = POLLIN };
+		j->polls[n++] = readable(&j->ranks[r].out);
+		j->polls[n++] = readable(&j->ranks[r].err);
 	}
-	j->polls[n] = typed(j);
-	left = ppoll(j->polls, (nfds_t)n + 1, until == CLOCK_NEVER ? NULL : &t, &j->open);
-	if (left <= 0)
+	j->polls[n++] = typed(j);
+	j->polls[n++] = writable(&j->out);
+	j->polls[n++] = writable(&j->err);
+	return ppoll(j->polls, (nfds_t)n, until == CLOCK_NEVER ? NULL : &t, &j->open);
+}
+
+static void wait_something(struct job *j)
+{
+	int n = 2 * j->l->nranks;
+
+	if (poll_all(j) <= 0)
 		return;
 	for (int i = 0; i < n; i++)
 		if (j->polls[i].revents)
-			relay_move(i % 2 ? &j->ranks[i / 2].err : &j->ranks[i / 2].out, &j->open, told_to_end);
+			relay_move(i % 2 ? &j->ranks[i / 2].err : &j->ranks[i / 2].out);
 	if (j->polls[n].revents && j->polls[n].fd == STDIN_FILENO)
 		pass_typed(j);
+	outlet_flush(&j->out);
+	outlet_flush(&j->err);
 }
 
 static void run(struct job *j)
@@ -224,19 +249,22 @@ static void finish(struct job *j)
 	for (int r = 0; j->ranks && r < j->l->nranks; r++) {
 		if (j->ranks[r].pid)
 			waitpid(j->ranks[r].pid, NULL, 0);
-		relay_end(&j->ranks[r].out, &j->open, told_to_end);
-		relay_end(&j->ranks[r].err, &j->open, told_to_end);
+		relay_end(&j->ranks[r].out);
+		relay_end(&j->ranks[r].err);
 	}
+	outlet_drain(&j->out, &j->open, told_to_end, PATIENCE_MS);
+	outlet_drain(&j->err, &j->open, told_to_end, PATIENCE_MS);
 	free(j->ranks);
 	free(j->polls);
 }
 
 int launch(const struct launch *l)
 {
-	struct job j = { .l = l, .guard_fd = -1, .typed_fd = -1, .port_fd = -1, .kill_at = CLOCK_NEVER };
+	struct job j = { .l = l, .guard_fd = -1, .typed_fd = -1, .port_fd = -1, .kill_at = CLOCK_NEVER,
+	                 .out.fd = STDOUT_FILENO, .err.fd = STDERR_FILENO };
 
 	j.ranks = calloc((size_t)l->nranks, sizeof *j.ranks);
-	j.polls = calloc(2 * (size_t)l->nranks + 1, sizeof *j.polls);
+	j.polls = calloc(2 * (size_t)l->nranks + 3, sizeof *j.polls);
 	j.deadline = l->timeout_ms ? clock_after_ms(l->timeout_ms) : CLOCK_NEVER;
 	take_signals(&j);
 	if (!job_start(&j))

@@ -158,7 +158,7 @@ static int start_process(struct job *j, int rank, const int *fds)
 }
 
 /* One output of a rank: returns the end that the rank writes to */
-static int open_relay(const struct job *j, struct relay *r, int rank, int to)
+static int open_relay(const struct job *j, struct relay *r, int rank, struct outlet *to)
 {
 	int ends[2];
 
@@ -191,7 +191,7 @@ static int open_input(struct job *j, int rank)
 static int start_rank(struct job *j, int rank)
 {
 	struct rank *r = &j->ranks[rank];
-	int fds[3] = { open_input(j, rank), open_relay(j, &r->out, rank, STDOUT_FILENO), open_relay(j, &r->err, rank, STDERR_FILENO) };
+	int fds[3] = { open_input(j, rank), open_relay(j, &r->out, rank, &j->out), open_relay(j, &r->err, rank, &j->err) };
 	int status = fds[0] < 0 || fds[1] < 0 || fds[2] < 0 ? fail(j, "make the pipes of a rank") : start_process(j, rank, fds);
 
 	for (int i = 0; i < 3; i++)
