@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only shared memory has: rings that wrap, memory that is lent, a peer that scribbles. The behaviour of every transport: test_transport*.c. */
+/*
+ * What only shared memory has: rings that wrap, memory that is lent, a peer that scribbles. The behaviour of every transport:
+ * test_transport*.c.
+ */
 #define _GNU_SOURCE
 #include "transport_harness.h"
 #include <criterion/criterion.h>
@@ -89,7 +92,8 @@ Test(shm, a_slot_out_of_range_is_refused)
 
 static void refuses(struct net_iface *f, const struct address *a, const char *why)
 {
-	need(f->t->reaches(f, a->bytes, a->len) == TUTTI_ERR_UNSUPPORTED && strstr(err_last(), why), "expected %s, got %s", why, err_last());
+	need(f->t->reaches(f, a->bytes, a->len) == TUTTI_ERR_UNSUPPORTED && strstr(err_last(), why), "expected %s, got %s", why,
+	     err_last());
 }
 
 Test(shm, ranks_of_different_nodes_do_not_reach_each_other)
@@ -114,8 +118,8 @@ Test(shm, an_address_of_another_user_or_namespace_or_of_noise_is_refused)
 {
 	struct party w;
 	party_open(&w, "shm", 2);
-	struct { size_t at; const char *why; } changes[] = { { 0, "not an shm address" }, { 4, "another user" }, { 8, "another network namespace" },
-		{ 16, "another user namespace" }, { 24, "another machine" } };
+	struct { size_t at; const char *why; } changes[] = { { 0, "not an shm address" }, { 4, "another user" },
+		{ 8, "another network namespace" }, { 16, "another user namespace" }, { 24, "another machine" } };
 	for (int i = 0; i < 5; i++) {
 		struct address a = w.addr[1];
 		a.bytes[changes[i].at] ^= 1;
@@ -183,14 +187,21 @@ Test(shm, memory_lent_by_a_rank_that_has_quiesced_is_not_believed)
 
 /* ---- a broken peer ---- */
 
-static void scribble(void *p, size_t len, uint32_t *state)
+/* One of n words becomes another: near to it, small, or anything. */
+static void scribble(void *p, size_t n, uint32_t *state)
 {
-	unsigned char *b = p;
-	for (uint32_t n = 1 + random_below(state, 20); n--;)
-		b[random_below(state, (uint32_t)len)] = (unsigned char)random_below(state, 256);
+	uint64_t word, *at = (uint64_t *)p + random_below(state, (uint32_t)n);
+	uint64_t any = (uint64_t)random_below(state, UINT32_MAX) << 32 | random_below(state, UINT32_MAX);
+	memcpy(&word, at, 8);
+	word = any % 3 == 0 ? word + any % 129 - 64 : any % 3 == 1 ? any >> 50 : any;
+	memcpy(at, &word, 8);
 }
 
-/* Rank 0's area of the pair is overwritten while messages pass: rank 1 may fail or receive nonsense, and rank 0 may fail; neither may crash or write elsewhere. */
+/*
+ * Rank 0's area of the pair is overwritten while messages pass: rank 1 may fail or receive nonsense, and rank 0 may fail; neither may
+ * crash or write
+ * elsewhere.
+ */
 static void scribbled(uint32_t seed)
 {
 	enum { OPS = 6, LEN = 20000 };
@@ -202,22 +213,26 @@ static void scribbled(uint32_t seed)
 	party_open(&w, "shm", 2);
 	until_up(&w);
 	need(net_mem_new(LEN, &m) == TUTTI_OK, "%s", err_last());
-	struct shm_lane *lane = &((struct shm_ep *)w.ep[0][1])->mine->lane[0];
+	const struct shm_tx *t = &((struct shm_ep *)w.ep[0][1])->tx[0];
+	struct shm_lane *lane = t->end.mine;
 	for (int i = 0; i < OPS; i++) {
 		static const size_t lens[] = { 8, 700, LEN, 32, LEN };
+		struct shm_line *head = &lane->line[t->line % SHM_LINES];
 		send_post(&s[i], w.ep[0][1], 0, m->base, lens[i % 5]);
+		if (random_below(&state, 3) == 0)
+			scribble(&head->far, 4, &state);
+		if (random_below(&state, 10) == 0)
+			scribble(head, 4, &state);
+		if (random_below(&state, 8) == 0)
+			scribble(&lane->ready, 1, &state);
+		if (random_below(&state, 8) == 0)
+			scribble(&lane->back, 2, &state);
 		if (random_below(&state, 2))
-			scribble(lane->line + i, 8 * sizeof(struct shm_line), &state);
-		if (random_below(&state, 4) == 0)
-			scribble(&lane->ready, 8, &state);
-		if (random_below(&state, 4) == 0)
-			scribble(&lane->back, sizeof(lane->back), &state);
-		if (i & 1)
 			view_post(&r[i], w.ep[1][0], 0, lens[i % 5]);
 		else
 			recv_post(&r[i], w.ep[1][0], 0, out, lens[i % 5]);
-		recv_post(&r[i], w.ep[1][0], 1, out, 8);
 		party_idle(&w, 20);
+		need(r[i].done + r[i].avail <= r[i].head.len, "%zu bytes of %zu", r[i].done + r[i].avail, (size_t)r[i].head.len);
 		for (size_t k = 0; k < r[i].avail; k++)
 			out[LEN] |= ((const unsigned char *)r[i].view)[k];
 	}

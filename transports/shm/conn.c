@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Connections. A rank listens on an abstract UNIX socket with a random name; the higher rank of a pair dials. Both check the other's user and its knowledge of the
- * key, then exchange areas, bells and eventfds. The socket stays open for regions, and to notice death.
+ * Connections. A rank listens on an abstract UNIX socket with a random name; the higher rank of a pair dials. Both check the other's user
+ * and its knowledge of the key, then exchange areas, bells and eventfds. The socket stays open for regions, and to notice death.
  *
- *      dialler   DIALLING -> PROVING -> MEETING -> UP                  any -> DEAD: socket closed, operations ended, mappings stay until the endpoint is freed
- *      acceptor  guest -> WAITING -> MEETING -> UP                     (the user may still be looking at a view)
+ *      dialler   DIALLING -> PROVING -> MEETING -> UP          any -> DEAD: socket closed, operations ended; mappings stay until the
+ *      acceptor  guest -> WAITING -> MEETING -> UP             endpoint is freed (the user may still be looking at a view)
  *
  * An endpoint whose peer came before connect() was called is not claimed: nobody is told when it dies before that.
  */
@@ -205,8 +205,8 @@ static void ep_meet(struct shm_ep *e)
 	e->mine_len = SHM_SLOTS_AT + NET_CHANNELS * SHM_SLOTS * s->slot;
 	int area = shm_memfd("tutti-shm", e->mine_len), error = -errno;
 	if (area >= 0 && (e->mine = shm_map(area, e->mine_len, true)) && getsockopt(e->watch.fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) == 0) {
-		struct shm_frame f = { SHM_HELLO, (s->membarrier ? HAS_MEMBARRIER : 0) | (s->config->shm_pull ? WILL_PULL : 0), SHM_SLOTS * s->slot,
-		                       (uint64_t)(uintptr_t)&s->secret, s->secret };
+		struct shm_frame f = { .type = SHM_HELLO, .a = SHM_SLOTS * s->slot, .b = (uint64_t)(uintptr_t)&s->secret, .c = s->secret };
+		f.flags = (s->membarrier ? HAS_MEMBARRIER : 0) | (s->config->shm_pull ? WILL_PULL : 0);
 		e->pid = cred.pid;
 		error = shm_frame_send(e->watch.fd, &f, (int[]){ area, s->bell_fd, s->event.fd }, SHM_FDS);
 	} else if (area >= 0) {
@@ -284,10 +284,11 @@ static void ep_gone(struct shm_ep *e, int error)
 				;
 	if (e->state == SHM_DEAD)
 		return;
+	bool closed = e->its && atomic_load(&e->its->closed);
 	if (error != ECONNRESET)
 		ep_lost_errno(e, "connection failed", error);
 	else
-		shm_ep_lost(e, TUTTI_ERR_PEER, e->its && atomic_load(&e->its->closed) ? "closed by the peer" : "connection reset by peer (it died)");
+		shm_ep_lost(e, TUTTI_ERR_PEER, closed ? "closed by the peer" : "connection reset by peer (it died)");
 }
 
 int shm_ep_read(struct shm_ep *e)

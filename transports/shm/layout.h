@@ -9,21 +9,24 @@
  *      closed               the owner has quiesced: what it lent is not to be believed any more
  *      slots, one ring of bytes a channel                                     sender
  *
- *      short message: a head line with up to 32 bytes; or a head line, then up to 16 whole lines, never across the ring's end (a SKIP line fills it)
- *      long message:  a head line that says where the bytes lie; they count up a stream of 64-byte grains that all long messages of the lane share, so one
- *                     counter each way (ready, back.bytes) serves any number of them
+ *      short message: a head line with up to 32 bytes; or a head line, then up to 16 whole lines, never across the ring's end (a SKIP line
+ *                     fills it)
+ *      long message:  a head line that says where the bytes lie; they count up a stream of 64-byte grains that all long messages of the
+ *                     lane share, so one counter each way (ready, back.bytes) serves any number of them
  *
  * Ordering. Every byte of an area has one writer, and passes to the reader by a release store that the reader's acquire load sees:
- *  - line n is written whole, then its flag becomes n + 1. The flag of a lap is never the one of the lap before, nor 0. Lines behind a head have no flag: they are
- *    written before the head's. The owner writes line n + 128 only after back.lines > n, which the reader stores (release) after its last look at line n.
- *  - bytes [.., ready) of slots or lent memory are written before `ready` (or the head, which carries a first value of it) is stored, and are not written again
- *    before back.bytes has passed them; the reader stores that (release) after its last look.
- *  - positions are 64-bit and never wrap; the flag is their low half, of which 128 differ.
- *  - closed: quiesce stores it (then fences) before lent memory goes back to the user. The reader looks at it after its last look at lent bytes (fence between): 0
- *    means that they were read while they were still lent.
- *  - asleep (bell): publish; look at asleep || set asleep; look at what is published. Both are Dekker's: one of them must see the other. Either the publisher has a
- *    full fence between its two, or (fast) none, and the sleeper makes every other processor pass one by membarrier between its own two. Then a publisher whose
- *    look came before that barrier had stored before it as well, and the sleeper's look finds it; one whose look came after it sees asleep.
+ *  - line n is written whole, then its flag becomes n + 1. The flag of a lap is never the one of the lap before, nor 0. Lines behind a head
+ *    have no flag: they are written before the head's. The owner writes line n + 128 only after back.lines > n, which the reader stores
+ *    (release) after its last look at line n.
+ *  - bytes [.., ready) of slots or lent memory are written before `ready` (or the head, which carries a first value of it) is stored, and
+ *    are not written again before back.bytes has passed them; the reader stores that (release) after its last look.
+ *  - positions are 64-bit and never wrap; the flag is their low half, of which 128 in a row differ.
+ *  - closed: quiesce stores it (then fences) before lent memory goes back to the user. The reader looks at it after its last look at lent
+ *    bytes (fence between): 0 means that they were read while they were still lent.
+ *  - asleep (bell): publish; look at asleep || set asleep; look at what is published. Both are Dekker's: one of them must see the other.
+ *    Either the publisher has a full fence between its two, or (fast) none, and the sleeper makes every other processor pass one by
+ *    membarrier between its own two. Then a publisher whose look came before that barrier had stored before it as well, and the sleeper's
+ *    look finds it; one whose look came after it sees asleep.
  * Nothing read from an area is used as an index, a length or an address before it is checked against what the reader knows by itself.
  */
 #ifndef SHM_LAYOUT_H

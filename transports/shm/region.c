@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Regions. The owner sends a region's descriptor once, before the first message that points into it, and a DROP after it was freed. The borrower maps it when
- * it comes and unmaps it after the DROP, when no message still reads it. Ids are never used again, so a late DROP is harmless.
+ * Regions. The owner sends a region's descriptor once, before the first message that points into it, and a DROP after it was freed. The
+ * borrower maps it when it comes and unmaps it after the DROP, when no message still reads it. Ids are never used again, so a late DROP is
+ * harmless.
  */
 #define _GNU_SOURCE
 #include "shm.h"

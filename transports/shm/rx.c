@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The receiving end of a lane. A message's bytes lie in lines, in the peer's slots, in a region that it lent, or (PULL) in its private memory; they are copied to
- * the operation's buffer or lent on as a view. What is read here was written by another process: it is copied once, and checked before it is used.
+ * The receiving end of a lane. A message's bytes lie in lines, in the peer's slots, in a region that it lent, or (PULL) in its private
+ * memory; they are copied to the operation's buffer or lent on as a view. What is read here was written by another process: it is copied
+ * once, and checked before it is used.
  */
 #define _GNU_SOURCE
 #include "shm.h"

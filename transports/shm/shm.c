@@ -72,7 +72,8 @@ static int shm_probe(const struct config *c, char *found, size_t cap)
 	bool scoped = read_text("/proc/sys/kernel/yama/ptrace_scope", yama, sizeof(yama)) && strcmp(yama, "0");
 	snprintf(found, cap, "memfd, process_vm_readv %s%s, L2 %ld KiB, L3 %ld KiB, %s",
 	         scoped ? "restricted by yama ptrace_scope " : can_pull_self() ? "allowed" : "not allowed", scoped ? yama : "",
-	         sysconf(_SC_LEVEL2_CACHE_SIZE) >> 10, sysconf(_SC_LEVEL3_CACHE_SIZE) >> 10, shm_membarrier_ready() ? "membarrier" : "no membarrier");
+	         sysconf(_SC_LEVEL2_CACHE_SIZE) >> 10, sysconf(_SC_LEVEL3_CACHE_SIZE) >> 10,
+	         shm_membarrier_ready() ? "membarrier" : "no membarrier");
 	return TUTTI_OK;
 }
 
@@ -133,8 +134,8 @@ static int shm_open_iface(struct net_iface **iface, const struct net_open *o)
 	int status = slot_size(o->config, &s->slot);
 	if (status == TUTTI_OK && (s->epfd < 0 || s->event.fd < 0 || s->bell_fd < 0 || !(s->bell = shm_map(s->bell_fd, SHM_PAGE, true))))
 		status = err_sys("cannot open the shm transport");
-	if (status < 0 || (status = auth_random(&s->secret, sizeof(s->secret))) < 0 || (status = shm_watch_add(s, &s->event, EPOLLIN)) < 0 ||
-	    (status = shm_door_open(s)) < 0)
+	if (status < 0 || (status = auth_random(&s->secret, sizeof(s->secret))) < 0 ||
+	    (status = shm_watch_add(s, &s->event, EPOLLIN)) < 0 || (status = shm_door_open(s)) < 0)
 		shm_close(&s->iface);
 	else
 		*iface = &s->iface;
@@ -228,8 +229,8 @@ static void shm_quiesce(struct net_ep *ep)
 static int shm_describe(const struct net_ep *ep, char *buf, size_t cap)
 {
 	const struct shm_ep *e = (const struct shm_ep *)ep;
-	return snprintf(buf, cap, "shm, %d slots of %zu KiB%s%s", SHM_SLOTS, self(ep->iface)->slot >> 10, e->pulls ? ", process_vm_readv" : "",
-	                e->state == SHM_UP || e->state == SHM_DEAD ? "" : ", connecting");
+	return snprintf(buf, cap, "shm, %d slots of %zu KiB%s%s", SHM_SLOTS, self(ep->iface)->slot >> 10,
+	                e->pulls ? ", process_vm_readv" : "", e->state == SHM_UP || e->state == SHM_DEAD ? "" : ", connecting");
 }
 
 /* ---- operations -------------------------------------------------------------------------------------------------- */

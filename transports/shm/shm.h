@@ -10,8 +10,8 @@
  *      wake.c     sleeping and waking
  *      layout.h   what lies in shared memory, and why reading and writing it is ordered
  *
- * An endpoint owns its socket, both areas' mappings, the mapped regions of the peer, and the peer's bell. Operations are on exactly one list: tx.queue (not yet wholly
- * published), tx.await (published, lent to the peer), or rx.queue.
+ * An endpoint owns its socket, both areas' mappings, the mapped regions of the peer, and the peer's bell. Operations are on exactly one
+ * list: tx.queue (not yet wholly published), tx.await (published, lent to the peer), or rx.queue.
  */
 #ifndef SHM_H
 #define SHM_H
@@ -132,16 +132,16 @@ int shm_ep_read(struct shm_ep *e);                                      /* frame
 void *shm_map(int fd, size_t len, bool write);                          /* NULL when it is not a sealed memfd of that length */
 int shm_memfd(const char *name, size_t len);
 
-/* frame.c: status 0, or negative errno */
+/* frame.c: status 0, or negative errno (-EAGAIN: none; -ECONNRESET: closed). Who receives descriptors closes them. */
 enum shm_type { SHM_HELLO = 0x73686d01, SHM_LEND, SHM_DROP, SHM_CAN_PULL };
 enum { SHM_FDS = 3 };
 struct shm_frame { uint32_t type, flags; uint64_t a, b, c; };
 int shm_frame_send(int fd, const struct shm_frame *f, const int *fds, int nfds);
-int shm_frame_recv(int fd, struct shm_frame *f, int fds[SHM_FDS], int *nfds);   /* -EAGAIN: none; -ECONNRESET: closed. The caller closes fds */
+int shm_frame_recv(int fd, struct shm_frame *f, int fds[SHM_FDS], int *nfds);
 
 /* region.c */
 bool shm_lend(struct shm_ep *e, const struct net_mem *mem);             /* false: cannot now */
-bool shm_lent_sweep(struct shm_ep *e);                                  /* tell the peer of freed ones; false: not of all, the socket is full */
+bool shm_lent_sweep(struct shm_ep *e);                                  /* tell the peer of freed ones; false: not of all */
 int shm_borrow(struct shm_ep *e, uint64_t id, size_t len, int fd);
 void shm_borrow_drop(struct shm_ep *e, uint64_t id);
 struct shm_region *shm_region_find(struct shm_regions *t, uint64_t id);

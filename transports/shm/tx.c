@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sending end of a lane. Short messages are copied into lines; long private ones through the ring of slots; long ones in a region are lent. */
+/*
+ * The sending end of a lane. Short messages are copied into lines; long private ones through the ring of slots; long ones in a region are
+ * lent.
+ */
 #include "shm.h"
 #include <string.h>
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sleeping: the rank's bell says that it sleeps, peers that publish something ring its eventfd. The argument for no lost wake-up stands in layout.h. */
+/*
+ * Sleeping: the rank's bell says that it sleeps, peers that publish something ring its eventfd. The argument for no lost wake-up stands
+ * in layout.h.
+ */
 #define _GNU_SOURCE
 #include "shm.h"
 #include <linux/membarrier.h>
