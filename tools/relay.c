@@ -22,7 +22,7 @@ static void push(struct outlet *o, const char *p, size_t n)
 {
 	char *more;
 
-	if (o->shut)
+	if (o->shut || !n)
 		return;
 	if (o->room - o->used < n) {
 		if (!(more = realloc(o->text, 2 * (o->used + n)))) {
