@@ -311,3 +311,18 @@ Test(kernels, user_operator_goes_left_to_right_whatever_dst_is)
 	}
 	cr_assert_eq(tutti_op_free(op), TUTTI_OK);
 }
+
+Test(kernels, copies_are_exact_at_any_address_and_length)
+{
+	enum { MOST = 5000, GUARD = 128 };
+	static unsigned char from[MOST + GUARD], to[MOST + 2 * GUARD];
+	for (int i = 0; i < MOST + GUARD; i++)
+		from[i] = (unsigned char)(i * 7 + i / 251);
+	for (size_t n = 0; n <= MOST; n += n < 300 ? 1 : 97)
+		for (size_t shift = 0; shift < 64; shift += 13) {
+			memset(to, 0xee, sizeof(to));
+			copy_bytes(to + GUARD - shift, from + shift, n);
+			cr_assert(!memcmp(to + GUARD - shift, from + shift, n), "%zu bytes at %zu", n, shift);
+			cr_assert(to[GUARD - shift - 1] == 0xee && to[GUARD - shift + n] == 0xee, "%zu bytes at %zu: wrote outside", n, shift);
+		}
+}

@@ -19,6 +19,7 @@ struct kernels {
 	const char *name;
 	bool (*runs)(void);                             /* on this processor? */
 	kernel_fn *fold[TUTTI_TYPES][TUTTI_OPS];        /* NULL where the operator is not defined for the type */
+	void (*copy)(char *dst, const char *src, size_t n);
 };
 
 extern const struct kernels kernels_baseline;

@@ -299,6 +299,20 @@ static void t##_avg_k(void *dst, const void *const *src, int k, size_t n, int sc
 INTEGER_AVG(s8, u8, float)   INTEGER_AVG(u8, u8, float)   INTEGER_AVG(s16, u16, float)   INTEGER_AVG(u16, u16, float)
 INTEGER_AVG(s32, u32, double) INTEGER_AVG(u32, u32, double) INTEGER_AVG(s64, u64, int64_t) INTEGER_AVG(u64, u64, uint64_t)
 
+/* ---- copying ------------------------------------------------------------------------------------------------- */
+
+static void copy(char *dst, const char *src, size_t n)
+{
+	for (; n >= 4 * VB; n -= 4 * VB, src += 4 * VB, dst += 4 * VB) {
+		u8_vec a = u8_load(src), b = u8_load(src + VB), c = u8_load(src + 2 * VB), d = u8_load(src + 3 * VB);
+		u8_store(dst, a);
+		u8_store(dst + VB, b);
+		u8_store(dst + 2 * VB, c);
+		u8_store(dst + 3 * VB, d);
+	}
+	memcpy(dst, src, n);
+}
+
 /* ---- the table ----------------------------------------------------------------------------------------------- */
 
 #define INTEGER(t, u, b, o, x) { \
@@ -310,6 +324,7 @@ INTEGER_AVG(s32, u32, double) INTEGER_AVG(u32, u32, double) INTEGER_AVG(s64, u64
 const struct kernels KERNELS = {
 	.name = NAME,
 	.runs = RUNS,
+	.copy = copy,
 	.fold = {
 		[TUTTI_INT8]  = INTEGER(s8, u8, u8_band_k, u8_bor_k, u8_bxor_k),
 		[TUTTI_UINT8] = INTEGER(u8, u8, u8_band_k, u8_bor_k, u8_bxor_k),

@@ -16,6 +16,8 @@ const struct kernels *const kernels_all[] = {
 	&kernels_baseline, NULL
 };
 
+enum { LONG_COPY = 1024 };
+
 static _Atomic(const struct kernels *) chosen;
 
 /* The best that runs here, from the wanted one downwards. */
@@ -74,7 +76,7 @@ void reduce_with(const struct kernels *kernels, void *dst, const void *const *sr
 		if (k > 1)
 			kernels->fold[type][op == TUTTI_AVG ? TUTTI_SUM : op](dst, src, k, n, 1);
 		else if (dst != src[0])
-			memcpy(dst, src[0], n * type_bytes(type));
+			copy_bytes(dst, src[0], n * type_bytes(type));
 	} else if (op == TUTTI_AVG || op == TUTTI_SUM) {
 		kernels->fold[type][TUTTI_AVG](dst, src, k, n, scale);
 	} else {
@@ -85,6 +87,14 @@ void reduce_with(const struct kernels *kernels, void *dst, const void *const *sr
 void reduce_k(void *dst, const void *const *src, int k, size_t n, int type, int op, int scale)
 {
 	reduce_with(kernels(), dst, src, k, n, type, op, scale);
+}
+
+void copy_bytes(void *dst, const void *src, size_t n)
+{
+	if (n < LONG_COPY)
+		memcpy(dst, src, n);
+	else
+		kernels()->copy(dst, src, n);
 }
 
 const char *reduce_isa(void)

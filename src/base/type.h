@@ -47,5 +47,11 @@ void reduce_k(void *dst, const void *const *src, int k, size_t n, int type, int 
 /* The same in plain C, element by element: what the others are tested against. */
 void reduce_k_plain(void *dst, const void *const *src, int k, size_t n, int type, int op, int scale);
 
+/*
+ * Copy n bytes that do not overlap. As memcpy, but long copies go through vector registers: libc's `rep movsb` is several times slower on some
+ * processors when another core holds the lines, which is what shared memory is about.
+ */
+void copy_bytes(void *dst, const void *src, size_t n);
+
 const char *reduce_isa(void);                           /* "avx512", "avx2" or "baseline": what reduce_k uses */
 #endif

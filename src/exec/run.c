@@ -215,7 +215,7 @@ static int local_move(struct run *r, const struct bound *x, struct step_run *s)
 	const char *src = x->op == STEP_NOP ? NULL : r->base[x->src_buf] + x->src;
 	size_t n = portion(r, x, s->done, limit(r, x, s));
 	if (n && x->op == STEP_COPY && dst != src)
-		memcpy(dst + s->done, src + s->done, n);
+		copy_bytes(dst + s->done, src + s->done, n);
 	if (n && x->op == STEP_REDUCE) {
 		bool reversed = x->flags & STEP_REVERSED;
 		const void *sources[2] = { (reversed ? src : dst) + s->done, (reversed ? dst : src) + s->done };

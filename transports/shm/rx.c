@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "shm.h"
+#include <base/type.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,7 +196,7 @@ static int rx_copy(struct shm_rx *r, struct net_op *op, size_t *budget)
 		if (!rx_pull(r, (char *)op->buf + op->done, op->done, n))
 			return 1;
 	} else if (n) {
-		memcpy((char *)op->buf + op->done, p, n);
+		copy_bytes((char *)op->buf + op->done, p, n);
 	}
 	rx_consumed(r, op, n);
 	return 1;

@@ -4,6 +4,7 @@
  * lent.
  */
 #include "shm.h"
+#include <base/type.h>
 #include <string.h>
 
 enum {
@@ -138,7 +139,7 @@ static size_t tx_stage(struct shm_tx *t, const struct net_op *op)
 	}
 	if (t->sent + n < op->head.len)
 		n -= n % NET_GRAIN;
-	memcpy(t->end.slots + at, (const char *)op->buf + t->sent, n);
+	copy_bytes(t->end.slots + at, (const char *)op->buf + t->sent, n);
 	return t->sent + n;
 }
 
