@@ -8,7 +8,7 @@
 #include <string.h>
 #include <tools/tools.h>
 
-enum { VAL_ROW = 256, VAL_HELP = 'h', WIDTH = 100, COLUMN = 26, WORD_MAX_CHARS = 32 };
+enum { VAL_ROW = 256, VAL_HELP = 'h', WIDTH = 100, COLUMN = 26 };
 
 void args_refuse(const char *cmd, const char *fmt, ...)
 {
@@ -161,36 +161,13 @@ void args_print(FILE *f, const struct arg *args)
 	}
 }
 
-/* Edit distance (Levenshtein) of two words of at most WORD_MAX_CHARS. */
-static int distance(const char *a, const char *b)
-{
-	int line[WORD_MAX_CHARS + 1], n = (int)strlen(b);
-
-	for (int j = 0; j <= n; j++)
-		line[j] = j;
-	for (int i = 1; a[i - 1]; i++) {
-		int diagonal = line[0];
-		line[0] = i;
-		for (int j = 1; j <= n; j++) {
-			int best = diagonal + (a[i - 1] != b[j - 1]);
-			best = line[j] + 1 < best ? line[j] + 1 : best;
-			best = line[j - 1] + 1 < best ? line[j - 1] + 1 : best;
-			diagonal = line[j];
-			line[j] = best;
-		}
-	}
-	return line[n];
-}
-
 const char *args_nearest(const char *word, const char *const *names)
 {
 	const char *nearest = NULL;
 	int best = 3;
 
-	if (strlen(word) > WORD_MAX_CHARS)
-		return NULL;
 	for (; *names; names++) {
-		int d = strlen(*names) > WORD_MAX_CHARS ? best : distance(word, *names);
+		int d = parse_distance(word, *names);
 		if (d < best) {
 			best = d;
 			nearest = *names;

@@ -146,7 +146,8 @@ TUTTI_API int tutti_comm_init_allgather(struct tutti_comm **comm, int nranks, in
 TUTTI_API int tutti_comm_split(struct tutti_comm *comm, int color, int key, struct tutti_comm **out,
                                const struct tutti_config *config);
 
-/* Collective; waits for operations in flight. Frees the communicator on success and on failure. NULL is legal. */
+/* Collective; waits for operations in flight. Frees the communicator on success and on failure; its requests must have been waited for or freed before.
+ * NULL is legal. */
 TUTTI_API int tutti_comm_destroy(struct tutti_comm *comm);
 
 /* Local, bounded, needs no peer: every operation in flight fails with TUTTI_ERR_ABORTED, here and on the other ranks; all memory is the

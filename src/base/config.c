@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define PREFIX "TUTTI_"
-#define NAME_MAX_CHARS 64       /* longer names are nobody's typing error */
 
 enum kind { KIND_TIME, KIND_SIZE, KIND_INT, KIND_WORD, KIND_STR };
 
@@ -102,36 +101,13 @@ int config_parse(struct config *c)
 	return TUTTI_OK;
 }
 
-/* Edit distance (Levenshtein) of two names of at most NAME_MAX_CHARS. */
-static int distance(const char *a, const char *b)
-{
-	int line[NAME_MAX_CHARS + 1], n = (int)strlen(b);
-
-	for (int j = 0; j <= n; j++)
-		line[j] = j;
-	for (int i = 1; a[i - 1]; i++) {
-		int diagonal = line[0];
-		line[0] = i;
-		for (int j = 1; j <= n; j++) {
-			int best = diagonal + (a[i - 1] != b[j - 1]);
-			if (line[j] + 1 < best)
-				best = line[j] + 1;
-			if (line[j - 1] + 1 < best)
-				best = line[j - 1] + 1;
-			diagonal = line[j];
-			line[j] = best;
-		}
-	}
-	return line[n];
-}
-
 static void warn_name(const char *name)
 {
 	const struct row *nearest = rows;
-	int best = NAME_MAX_CHARS;
+	int best = PARSE_WORD_MAX;
 
 	for (const struct row *r = rows; r < rows + ROWS; r++) {
-		int d = distance(name, r->name);
+		int d = parse_distance(name, r->name);
 		if (!d)
 			return;
 		if (d < best) {
@@ -144,7 +120,7 @@ static void warn_name(const char *name)
 
 static void warn_unknown(void)
 {
-	char name[NAME_MAX_CHARS + 1];
+	char name[PARSE_WORD_MAX + 1];
 
 	for (char **e = environ; e && *e; e++) {
 		size_t len = strcspn(*e, "=");

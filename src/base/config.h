@@ -67,4 +67,8 @@ int config_line(int i, struct config_line *line);
 int parse_size(const char *text, size_t *value);
 int parse_time_ms(const char *text, int64_t *ms);       /* "500ms" "30s" "5min" "2h"; a bare number is milliseconds */
 int parse_int(const char *text, long min, long max, long *value);
+
+/* Edit distance (Levenshtein) of two words of at most PARSE_WORD_MAX characters; longer ones are as far apart as can be. */
+enum { PARSE_WORD_MAX = 63 };
+int parse_distance(const char *a, const char *b);
 #endif

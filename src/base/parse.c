@@ -2,6 +2,7 @@
 /* Numbers as people write them. Whole text or nothing: no leading blanks, no trailing junk, no silent wrap. Pure functions. */
 #include <base/config.h>
 #include <ctype.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 #include <strings.h>
@@ -83,4 +84,26 @@ int parse_int(const char *text, long min, long max, long *value)
 		return TUTTI_ERR_INVALID;
 	*value = result;
 	return TUTTI_OK;
+}
+
+int parse_distance(const char *a, const char *b)
+{
+	int line[PARSE_WORD_MAX + 1], n = (int)strlen(b);
+
+	if (n > PARSE_WORD_MAX || strlen(a) > PARSE_WORD_MAX)
+		return INT_MAX;
+	for (int j = 0; j <= n; j++)
+		line[j] = j;
+	for (int i = 1; a[i - 1]; i++) {
+		int diagonal = line[0];
+		line[0] = i;
+		for (int j = 1; j <= n; j++) {
+			int best = diagonal + (a[i - 1] != b[j - 1]);
+			best = line[j] + 1 < best ? line[j] + 1 : best;
+			best = line[j - 1] + 1 < best ? line[j - 1] + 1 : best;
+			diagonal = line[j];
+			line[j] = best;
+		}
+	}
+	return line[n];
 }

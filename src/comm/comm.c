@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Birth and death of communicators. */
+#include <algo/algo.h>
 #include <base/clock.h>
 #include <base/log.h>
 #include <comm/comm.h>
@@ -8,6 +9,15 @@
 #include <string.h>
 
 /* ---- configuration ---------------------------------------------------------------------------------------------------- */
+
+/* An algorithm that some collective has; the others go by the rules. */
+static int check_algo(const char *name)
+{
+	for (int c = 0; c < COLLS; c++)
+		if (!*name || algo_find((enum coll)c, name))
+			return TUTTI_OK;
+	return err_set(TUTTI_ERR_CONFIG, "TUTTI_ALGO: expected an algorithm that `tutti plan list` shows, got \"%s\"", name);
+}
 
 /* The caller's struct may be older (shorter) or newer (longer) than ours: take what both know. */
 static int take_config(struct tutti_comm *c, const struct tutti_config *given)
@@ -18,7 +28,7 @@ static int take_config(struct tutti_comm *c, const struct tutti_config *given)
 		return TUTTI_ERR_CONFIG;
 	c->config = *process;
 	if (!given)
-		return TUTTI_OK;
+		return check_algo(c->config.algo);
 	if (given->size < sizeof(given->size) || given->size > 4096)
 		return err_set(TUTTI_ERR_INVALID, "config.size: expected sizeof(struct tutti_config) (start from TUTTI_CONFIG_INIT), got %zu", given->size);
 	memcpy(&mine, given, given->size < sizeof(mine) ? given->size : sizeof(mine));
@@ -34,7 +44,7 @@ static int take_config(struct tutti_comm *c, const struct tutti_config *given)
 		c->config.slice = mine.slice_bytes;
 	if (mine.channels)
 		c->config.channels = mine.channels;
-	return TUTTI_OK;
+	return check_algo(c->config.algo);
 }
 
 /* ---- meeting ---------------------------------------------------------------------------------------------------------- */
