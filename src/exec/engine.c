@@ -154,13 +154,13 @@ void engine_drop(struct engine *e, struct run *r)
 	reap(e);
 }
 
-int engine_progress(struct engine *e)
+int engine_progress(struct engine *e, bool all)
 {
-	int moved = world_progress(e->world);
+	int moved = world_progress(e->world, all);
 	for (struct run *r = e->runs; r && !e->status; r = r->next)
 		if (r->left)
 			moved += run_progress(r);
-	for (int i = 0; i < e->world->nifaces && !e->status; i++) {
+	for (int i = 0; (moved || all) && i < e->world->nifaces && !e->status; i++) {
 		const struct net_ep *dead = e->world->ifaces[i]->dead;
 		if (dead)
 			engine_fail(e, dead->status, "rank %d of %d: lost rank %d over %s: %s", e->world->rank, e->world->nranks, dead->peer,

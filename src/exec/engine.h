@@ -48,7 +48,8 @@ void engine_leave(struct engine *e);
 int engine_start(struct engine *e, struct plan *plan, const void *in, void *out, struct run **run);
 void engine_drop(struct engine *e, struct run *run);
 
-int engine_progress(struct engine *e);  /* move everything once; positive when anything moved */
+/* Move everything once (all: transports without endpoints, too); positive when anything moved. */
+int engine_progress(struct engine *e, bool all);
 
 /* Until run is done (NULL: until nothing is in flight). TUTTI_OK; the engine's failure; or TUTTI_PENDING when `deadline` (clock_ns) passed first.
  * When nothing has moved for the communicator's own deadline, the engine fails with TUTTI_ERR_TIMEOUT. */

@@ -72,12 +72,9 @@ static size_t mapped_limit(struct run *r, const struct bound *x, uint32_t ji)
 	return limit;
 }
 
-/* How many bytes of step i may be touched now. */
-static size_t limit(struct run *r, const struct bound *x, struct step_run *s)
+static size_t limit_by_waits(struct run *r, const struct bound *x, struct step_run *s)
 {
 	size_t lim = x->len;
-	if (s->granted == lim)
-		return lim;
 	for (int w = 0; w < SCHED_MAX_WAITS; w++) {
 		size_t l = lim;
 		if (x->wait_kind[w] == WAIT_SAME)
@@ -90,6 +87,12 @@ static size_t limit(struct run *r, const struct bound *x, struct step_run *s)
 			lim = l;
 	}
 	return s->granted = lim;
+}
+
+/* How many bytes of step i may be touched now. */
+static inline size_t limit(struct run *r, const struct bound *x, struct step_run *s)
+{
+	return s->granted == x->len ? x->len : limit_by_waits(r, x, s);
 }
 
 /* ---- steps ---------------------------------------------------------------------------------------------------------- */
@@ -238,6 +241,17 @@ static int step_move(struct run *r, uint32_t i)
 
 /* ---- queues --------------------------------------------------------------------------------------------------------- */
 
+/* Move step i; true when it is over. */
+static inline bool step_over(struct run *r, uint32_t i, int *moved)
+{
+	*moved += step_move(r, i);
+	if (r->steps[i].state < STEP_DONE)
+		return false;
+	r->left--;
+	r->left_user -= r->plan->steps[i].user;
+	return true;
+}
+
 static int queue_open(struct run *r, const struct queue *q, struct queue_run *s, uint64_t *turn)
 {
 	int moved = 0;
@@ -250,8 +264,11 @@ static int queue_open(struct run *r, const struct queue *q, struct queue_run *s,
 		if (step_open(r, i) < 0)
 			return 1;
 		s->opened++;
-		s->active[s->nactive++] = i;
-		moved = 1;
+		moved++;
+		if (!step_over(r, i, &moved))
+			s->active[s->nactive++] = i;
+		if (r->status < 0)
+			return 1;
 	}
 	if (s->opened == q->n)
 		++*turn;
@@ -264,15 +281,10 @@ static int queue_move(struct run *r, struct queue_run *s)
 	uint32_t kept = 0;
 	for (uint32_t a = 0; a < s->nactive; a++) {
 		uint32_t i = s->active[a];
-		moved += step_move(r, i);
+		if (!step_over(r, i, &moved))
+			s->active[kept++] = i;
 		if (r->status < 0)
 			return 1;
-		if (r->steps[i].state >= STEP_DONE) {
-			r->left--;
-			r->left_user -= r->plan->steps[i].user;
-		} else {
-			s->active[kept++] = i;
-		}
 	}
 	s->nactive = kept;
 	return moved;
@@ -284,10 +296,10 @@ int run_progress(struct run *r)
 	int moved = 0;
 	for (uint32_t q = 0; q < p->nqueues && !r->status; q++) {
 		struct queue_run *s = &r->queues[q];
-		if (s->opened < p->queue[q].n)
-			moved += queue_open(r, &p->queue[q], s, &r->engine->turn[p->queue_id[q]]);
-		if (s->nactive && !r->status)
+		if (s->nactive)
 			moved += queue_move(r, s);
+		if (s->opened < p->queue[q].n && !r->status)
+			moved += queue_open(r, &p->queue[q], s, &r->engine->turn[p->queue_id[q]]);
 	}
 	return moved;
 }
@@ -343,14 +355,16 @@ int run_new(struct run **run, struct engine *e, struct plan *p, const void *in, 
 		p->idle = r;
 		return TUTTI_ERR_NOMEM;
 	}
-	memset(r->steps, 0, p->nsteps * sizeof(*r->steps));
-	memset(r->queues, 0, p->nqueues * sizeof(*r->queues));
+	for (uint32_t i = 0; i < p->nsteps; i++)
+		r->steps[i] = (struct step_run){ 0 };
+	for (uint32_t q = 0; q < p->nqueues; q++)
+		r->queues[q].opened = r->queues[q].nactive = 0;
 	r->engine = e;
 	r->plan = p;
 	r->base[BUF_IN] = (char *)(uintptr_t)in;        /* never written: the verifier has seen to that */
 	r->base[BUF_OUT] = out;
-	r->mem[BUF_IN] = in ? net_mem_find(in, p->in_bytes) : NULL;
-	r->mem[BUF_OUT] = out ? net_mem_find(out, p->out_bytes) : NULL;
+	r->mem[BUF_IN] = p->in_bytes > NET_SHORT && in ? net_mem_find(in, p->in_bytes) : NULL;
+	r->mem[BUF_OUT] = p->out_bytes > NET_SHORT && out ? net_mem_find(out, p->out_bytes) : NULL;
 	r->base[BUF_SCRATCH] = r->scratch ? r->scratch->at : NULL;
 	r->mem[BUF_SCRATCH] = r->scratch ? r->scratch->mem : NULL;
 	r->left = p->nsteps;

@@ -88,7 +88,7 @@ static int move_others(struct engine *e)
 	int n = enter_others(e, others), moved = 0;
 	for (int i = 0; i < n; i++) {
 		look_at_tree(others[i]);
-		moved += !others[i]->status && engine_progress(others[i]);
+		moved += !others[i]->status && engine_progress(others[i], true);
 	}
 	leave_others(others, n);
 	return moved;
@@ -122,7 +122,7 @@ static void sleep_until(struct engine *e, int64_t until)
 	for (int i = 0; i < n && armed; i++)
 		armed = arm(all[i], fds, &nfds);
 	for (int i = 0; i < n && armed; i++)
-		moved += !all[i]->status && engine_progress(all[i]);
+		moved += !all[i]->status && engine_progress(all[i], true);
 	leave_others(all + 1, n - 1);
 	if (!armed || moved || e->status)
 		return;
@@ -216,8 +216,9 @@ int engine_wait(struct engine *e, struct run *run, int64_t deadline)
 	while (!finished(e, run)) {
 		if (e->status)
 			return err_set(e->status, "%s", e->why);
-		int moved = engine_progress(e);
-		if (++e->polls % LOOK == 0) {
+		bool look = ++e->polls % LOOK == 0;
+		int moved = engine_progress(e, look);
+		if (look) {
 			look_at_tree(e);
 			moved += move_others(e);
 		}

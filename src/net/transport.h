@@ -32,6 +32,7 @@
 
 enum {
 	NET_CHANNELS = 9,       /* 0..7 collectives, 8 point-to-point */
+	NET_SHORT = 1024,       /* no transport treats a message of up to this length by the memory it lies in */
 	NET_GRAIN = 64,         /* view->avail is a multiple of this, except at a message's end: no element is ever split */
 	NET_ADDR_MAX = 512      /* bytes of an address blob */
 };

@@ -180,6 +180,8 @@ int world_ep(struct world *w, int peer, struct net_ep **ep)
 		int status = f->t->connect(f, peer, to->addr, to->len, &w->eps[peer]);
 		if (status < 0)
 			return status;
+		for (int i = 0; i < w->nifaces; i++)
+			w->used[i] |= w->ifaces[i] == f;
 	}
 	*ep = w->eps[peer];
 	return TUTTI_OK;

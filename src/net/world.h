@@ -15,6 +15,7 @@ enum { WORLD_TRANSPORTS = 8 };
 struct world {
 	int rank, nranks, nifaces;
 	struct net_iface *ifaces[WORLD_TRANSPORTS];     /* in order of preference */
+	bool used[WORLD_TRANSPORTS];    /* has endpoints */
 	struct net_ep **eps;            /* by rank; NULL until needed */
 	unsigned char *blobs;           /* nranks * world_blob_size() */
 	int on_machine;                 /* ranks on this rank's machine */
@@ -34,11 +35,13 @@ int world_meet(struct world *w, const void *all_blobs);         /* takes a copy 
 int world_ep(struct world *w, int peer, struct net_ep **ep);
 const struct net_transport *world_transport(struct world *w, int peer);        /* which would be used; NULL: none */
 
-static inline int world_progress(struct world *w)
+/* A transport without endpoints is looked at when `all` says so, and before a sleep. */
+static inline int world_progress(struct world *w, bool all)
 {
 	int moved = 0;
 	for (int i = 0; i < w->nifaces; i++)
-		moved += w->ifaces[i]->t->progress(w->ifaces[i]);
+		if (w->used[i] || all)
+			moved += w->ifaces[i]->t->progress(w->ifaces[i]);
 	return moved;
 }
 #endif

@@ -39,7 +39,7 @@ enum {
 	SHM_LINES = 128,        /* of a lane; more than a batch of consumed lines plus two of the longest short messages */
 	SHM_BATCH = 32,         /* consumed lines are told in batches */
 	SHM_IN_HEAD = 32,       /* bytes that fit into the head line */
-	SHM_SHORT = 1024,       /* bytes of the longest short message */
+	SHM_SHORT = NET_SHORT,  /* bytes of the longest short message */
 	SHM_SLOTS = 4           /* slots make a lane's ring of bytes */
 };
 
