@@ -15,4 +15,14 @@ static inline int64_t clock_ns(void)
 /* Deadlines are absolute clock_ns values; CLOCK_NEVER is no deadline. */
 #define CLOCK_NEVER INT64_MAX
 static inline int64_t clock_after_ms(int64_t ms) { return ms < 0 ? CLOCK_NEVER : clock_ns() + ms * 1000000; }
+
+/* One turn of a spinning loop: the processor's hint, where it has one. */
+static inline void clock_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
 #endif

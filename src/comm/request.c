@@ -61,6 +61,8 @@ static int ended(struct tutti_request **req, int status)
 	return status;
 }
 
+enum { LOOK_ONCE = 0 };         /* a deadline that has passed */
+
 static int wait_until(struct tutti_request **req, int64_t deadline)
 {
 	struct tutti_request *r = *req;
@@ -68,7 +70,7 @@ static int wait_until(struct tutti_request **req, int64_t deadline)
 	if (!r->run)
 		return TUTTI_OK;        /* persistent, not started, or ended already */
 	engine_enter(e);
-	int status = engine_wait(e, r->run, deadline);
+	int status = deadline == LOOK_ONCE ? engine_test(e, r->run) : engine_wait(e, r->run, deadline);
 	if (status <= 0)
 		status = ended(req, status);
 	engine_leave(e);
@@ -79,7 +81,7 @@ int tutti_test(struct tutti_request **req)
 {
 	if (!req || !*req)
 		return req ? TUTTI_OK : err_set(TUTTI_ERR_INVALID, "req: expected a pointer, got NULL");
-	return wait_until(req, 0);
+	return wait_until(req, LOOK_ONCE);
 }
 
 int tutti_wait(struct tutti_request **req, int timeout_ms)

@@ -55,6 +55,9 @@ int engine_progress(struct engine *e, bool all);
  * When nothing has moved for the communicator's own deadline, the engine fails with TUTTI_ERR_TIMEOUT. */
 int engine_wait(struct engine *e, struct run *run, int64_t deadline);
 
+/* One look at run, without waiting: TUTTI_OK, TUTTI_PENDING or the engine's failure. */
+int engine_test(struct engine *e, struct run *run);
+
 /* First cause: tells the control tree, quiesces, fails all runs. Returns the status in force. */
 int engine_fail(struct engine *e, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -16,7 +16,7 @@
 #include <sched.h>
 #include <stdio.h>
 
-enum { LOOK = 128, SPIN_LOOK = 16, SLEEP_FDS = 64, SLEEP_ENGINES = 32 };
+enum { LOOK = 128, SPIN_LOOK = 16, SLEEP_FDS = 64, SLEEP_ENGINES = 32, CROWDED_MS = 1 };
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct engine *engines;
@@ -96,13 +96,15 @@ static int move_others(struct engine *e)
 
 /* ---- sleeping --------------------------------------------------------------------------------------------------------- */
 
-/* Add e's descriptors; false: something is there already, or they do not fit. */
-static bool arm(struct engine *e, struct pollfd *fds, int *n)
+/* Add e's descriptors; false: something is there already. An engine whose descriptors do not fit is looked at every CROWDED_MS. */
+static bool arm(struct engine *e, struct pollfd *fds, int *n, int *most_ms)
 {
 	if (e->status)
 		return true;
-	if (*n + e->world->nifaces + 1 > SLEEP_FDS)
-		return false;
+	if (*n + e->world->nifaces + 1 > SLEEP_FDS) {
+		*most_ms = CROWDED_MS;
+		return true;
+	}
 	fds[(*n)++] = (struct pollfd){ .fd = boot_fd(e->boot), .events = POLLIN };
 	for (int i = 0; i < e->world->nifaces; i++) {
 		int fd = e->world->ifaces[i]->t->arm(e->world->ifaces[i]);
@@ -117,17 +119,17 @@ static void sleep_until(struct engine *e, int64_t until)
 {
 	struct engine *all[SLEEP_ENGINES + 1] = { e };
 	struct pollfd fds[SLEEP_FDS];
-	int n = 1 + enter_others(e, all + 1), nfds = 0, moved = 0;
+	int n = 1 + enter_others(e, all + 1), nfds = 0, moved = 0, most_ms = 1000;
 	bool armed = true;
 	for (int i = 0; i < n && armed; i++)
-		armed = arm(all[i], fds, &nfds);
+		armed = arm(all[i], fds, &nfds, &most_ms);
 	for (int i = 0; i < n && armed; i++)
 		moved += !all[i]->status && engine_progress(all[i], true);
 	leave_others(all + 1, n - 1);
 	if (!armed || moved || e->status)
 		return;
-	int64_t ms = until == CLOCK_NEVER ? 1000 : (until - clock_ns()) / 1000000 + 1;
-	poll(fds, (nfds_t)nfds, ms < 0 ? 0 : ms > 1000 ? 1000 : (int)ms);
+	int64_t ms = until == CLOCK_NEVER ? most_ms : (until - clock_ns()) / 1000000 + 1;
+	poll(fds, (nfds_t)nfds, ms < 0 ? 0 : ms > most_ms ? most_ms : (int)ms);
 }
 
 /* ---- waiting ---------------------------------------------------------------------------------------------------------- */
@@ -191,7 +193,7 @@ static int check_clocks(struct engine *e, const struct run *run, struct waiter *
 static int idle_turn(struct engine *e, const struct run *run, struct waiter *w)
 {
 	if (++w->idle % SPIN_LOOK && e->spin_ns && !w->yields) {
-		__builtin_ia32_pause();
+		clock_relax();
 		return TUTTI_OK;
 	}
 	int64_t now = clock_ns();
@@ -210,28 +212,52 @@ static int idle_turn(struct engine *e, const struct run *run, struct waiter *w)
 	return TUTTI_OK;
 }
 
+/* Move everything once; what is done rarely, every LOOK turns. */
+static int turn(struct engine *e)
+{
+	bool look = ++e->polls % LOOK == 0;
+	int moved = engine_progress(e, look);
+	if (look) {
+		look_at_tree(e);
+		moved += move_others(e);
+	}
+	if (moved)
+		e->stuck_since = 0;
+	return moved;
+}
+
 int engine_wait(struct engine *e, struct run *run, int64_t deadline)
 {
 	struct waiter w = { .deadline = deadline };
 	while (!finished(e, run)) {
+		int status = TUTTI_OK;
 		if (e->status)
 			return err_set(e->status, "%s", e->why);
-		bool look = ++e->polls % LOOK == 0;
-		int moved = engine_progress(e, look);
-		if (look) {
-			look_at_tree(e);
-			moved += move_others(e);
-		}
-		if (moved) {
+		if (turn(e)) {
 			w.idle = 0;
 			w.idle_since = 0;
 			w.yields = 0;
-			e->stuck_since = 0;
-			continue;
+			if (deadline != CLOCK_NEVER && e->polls % SPIN_LOOK == 0)
+				status = clock_ns() >= deadline ? TUTTI_PENDING : TUTTI_OK;
+		} else if (!finished(e, run)) {
+			status = idle_turn(e, run, &w);
 		}
-		int status = finished(e, run) ? TUTTI_OK : idle_turn(e, run, &w);
-		if (status == TUTTI_PENDING)
+		if (status == TUTTI_PENDING && !finished(e, run))
 			return status;
 	}
 	return TUTTI_OK;
+}
+
+int engine_test(struct engine *e, struct run *run)
+{
+	struct waiter w = { .deadline = CLOCK_NEVER };
+	if (!finished(e, run) && !e->status && !turn(e)) {
+		if (e->polls % SPIN_LOOK == 0)
+			check_clocks(e, run, &w, clock_ns());
+		if (!e->spin_ns)
+			sched_yield();  /* with more ranks than cores, somebody must get to send it */
+	}
+	if (finished(e, run))
+		return TUTTI_OK;
+	return e->status ? err_set(e->status, "%s", e->why) : TUTTI_PENDING;
 }
