@@ -314,15 +314,15 @@ Test(kernels, user_operator_goes_left_to_right_whatever_dst_is)
 
 Test(kernels, copies_are_exact_at_any_address_and_length)
 {
-	enum { MOST = 5000, GUARD = 128 };
-	static unsigned char from[MOST + GUARD], to[MOST + 2 * GUARD];
-	for (int i = 0; i < MOST + GUARD; i++)
+	enum { LONGEST = 5000, AROUND = 128 };
+	static unsigned char from[LONGEST + AROUND], to[LONGEST + 2 * AROUND];
+	for (int i = 0; i < LONGEST + AROUND; i++)
 		from[i] = (unsigned char)(i * 7 + i / 251);
-	for (size_t n = 0; n <= MOST; n += n < 300 ? 1 : 97)
+	for (size_t n = 0; n <= LONGEST; n += n < 300 ? 1 : 97)
 		for (size_t shift = 0; shift < 64; shift += 13) {
 			memset(to, 0xee, sizeof(to));
-			copy_bytes(to + GUARD - shift, from + shift, n);
-			cr_assert(!memcmp(to + GUARD - shift, from + shift, n), "%zu bytes at %zu", n, shift);
-			cr_assert(to[GUARD - shift - 1] == 0xee && to[GUARD - shift + n] == 0xee, "%zu bytes at %zu: wrote outside", n, shift);
+			copy_bytes(to + AROUND - shift, from + shift, n);
+			cr_assert(!memcmp(to + AROUND - shift, from + shift, n), "%zu bytes at %zu", n, shift);
+			cr_assert(to[AROUND - shift - 1] == 0xee && to[AROUND - shift + n] == 0xee, "%zu bytes at %zu: wrote outside", n, shift);
 		}
 }
