@@ -336,3 +336,92 @@ static const char *aborts(struct tutti_comm *c, void *ctx)
 	return NULL;
 }
 OVER_TRANSPORTS(abort_ends_operations_everywhere) { cr_assert_eq(run_to_failure(4, *transport, aborts), 0); }
+
+/* ---- ways to meet --------------------------------------------------------------------------------------------------------------- */
+
+struct by_id { struct tutti_unique_id id; int n, rank; const char *why; };
+
+static void *join_by_id(void *arg)
+{
+	struct by_id *me = arg;
+	struct tutti_comm *c;
+	struct tutti_config config = on("loop");
+	int x = me->rank + 1;
+	if (tutti_comm_init(&c, me->n, &me->id, me->rank, &config) < 0 || tutti_all_reduce(&x, &x, 1, TUTTI_INT32, TUTTI_SUM, c) < 0)
+		me->why = tutti_last_error(NULL);
+	else if (x != me->n * (me->n + 1) / 2)
+		me->why = "wrong sum";
+	else if (tutti_comm_destroy(c) < 0)
+		me->why = tutti_last_error(NULL);
+	if (me->why)
+		fprintf(stderr, "rank %d: %s\n", me->rank, me->why);
+	return NULL;
+}
+
+Test(comm, ranks_meet_by_a_unique_id)
+{
+	enum { N = 5 };
+	pthread_t thread[N];
+	struct by_id ranks[N] = { { .n = N } };
+	cr_assert_eq(tutti_get_unique_id(&ranks[0].id), 0, "%s", tutti_last_error(NULL));
+	for (int r = 0; r < N; r++) {
+		ranks[r] = (struct by_id){ ranks[0].id, N, r, NULL };
+		cr_assert_eq(pthread_create(&thread[r], NULL, join_by_id, &ranks[r]), 0);
+	}
+	for (int r = 0; r < N; r++)
+		pthread_join(thread[r], NULL);
+	for (int r = 0; r < N; r++)
+		cr_assert_null(ranks[r].why);
+}
+
+Test(comm, one_rank_needs_nobody)
+{
+	struct tutti_comm *c;
+	double in[3] = { 1, 2, 3 }, out[3];
+	unsetenv("RANK");
+	unsetenv("WORLD_SIZE");
+	cr_assert_eq(tutti_comm_init_env(&c, NULL), 0, "%s", tutti_last_error(NULL));
+	cr_assert_eq(tutti_comm_size(c), 1);
+	cr_assert_eq(tutti_all_reduce(in, out, 3, TUTTI_FLOAT64, TUTTI_AVG, c), 0);
+	cr_assert(!memcmp(in, out, sizeof(in)));
+	cr_assert_eq(tutti_all_to_all(in, out, 3, TUTTI_FLOAT64, c), 0);
+	cr_assert_eq(tutti_barrier(c), 0);
+	cr_assert_eq(tutti_comm_destroy(c), 0);
+}
+
+/* Each rank has a slice of its own: refused by name when the communicator is made. */
+struct slice_seat { struct meet_seat seat; bool refused; };
+
+static void *join_with_a_slice(void *arg)
+{
+	struct slice_seat *s = arg;
+	struct tutti_comm *c;
+	struct tutti_config config = on("loop");
+	config.slice_bytes = s->seat.rank == 1 ? 8192 : 4096;
+	s->refused = tutti_comm_init_allgather(&c, 3, s->seat.rank, meet_allgather, &s->seat, &config) == TUTTI_ERR_MISMATCH &&
+	             strstr(tutti_last_error(NULL), "TUTTI_SLICE");
+	return NULL;
+}
+
+Test(comm, ranks_configured_differently_are_refused)
+{
+	struct meet *m = meet_new(3);
+	struct slice_seat seats[3] = { { { m, 0 }, false }, { { m, 1 }, false }, { { m, 2 }, false } };
+	pthread_t thread[3];
+	for (int r = 0; r < 3; r++)
+		cr_assert_eq(pthread_create(&thread[r], NULL, join_with_a_slice, &seats[r]), 0);
+	for (int r = 0; r < 3; r++)
+		pthread_join(thread[r], NULL);
+	for (int r = 0; r < 3; r++)
+		cr_assert(seats[r].refused, "rank %d", r);
+	meet_free(m);
+}
+
+Test(comm, an_unknown_algorithm_is_refused_by_name)
+{
+	struct tutti_comm *c;
+	struct tutti_config config = on("loop");
+	config.algo = "rung";
+	cr_assert_eq(tutti_comm_init_env(&c, &config), TUTTI_ERR_CONFIG);
+	cr_assert(strstr(tutti_last_error(NULL), "\"rung\""));
+}
