@@ -463,9 +463,10 @@ static int loop_progress(struct net_iface *iface)
 	eventfd_t ignored;
 	if (f->armed)
 		eventfd_read(f->event, &ignored);
-	f->armed = false;
 	atomic_store(&f->stirred, false);
 	int moved = sync_sends(f) + pull_all(f);
+	if (moved)
+		f->armed = false;       /* else the caller may be about to sleep */
 	pthread_mutex_unlock(&hub);
 	return moved;
 }
