@@ -425,3 +425,96 @@ Test(comm, an_unknown_algorithm_is_refused_by_name)
 	cr_assert_eq(tutti_comm_init_env(&c, &config), TUTTI_ERR_CONFIG);
 	cr_assert(strstr(tutti_last_error(NULL), "\"rung\""));
 }
+
+/* ---- waiting in one call for what another must move ------------------------------------------------------------------------------ */
+
+/* Even ranks leave an operation in flight and go on to a call that waits on the control tree; odd ranks finish the operation first. */
+static const char *in_flight_across(struct tutti_comm *c, void *ctx)
+{
+	bool destroys = ctx;
+	enum { COUNT = 200000 };
+	int rank = tutti_comm_rank(c), status;
+	float *x = malloc(COUNT * sizeof(*x));
+	struct tutti_comm *d = NULL;
+	struct tutti_request *r;
+	for (int i = 0; i < COUNT; i++)
+		x[i] = 1;
+	if (destroys)
+		EXPECT(tutti_comm_split(c, 0, 0, &d, NULL) == 0);
+	EXPECT(tutti_all_reduce_async(x, x, COUNT, TUTTI_FLOAT32, TUTTI_SUM, c, &r) == 0);
+	if (rank % 2)
+		EXPECT(tutti_wait(&r, -1) == 0);
+	status = destroys ? tutti_comm_destroy(d) : tutti_comm_split(c, 0, 0, &d, NULL);
+	EXPECT(status == 0);
+	EXPECT(tutti_wait(&r, -1) == 0);
+	for (int i = 0; i < COUNT; i++)
+		EXPECT(x[i] == (float)tutti_comm_size(c));
+	free(x);
+	if (!destroys)
+		EXPECT(tutti_comm_destroy(d) == 0);
+	return NULL;
+}
+
+static int run_across(const char *transport, bool destroys)
+{
+	struct tutti_config c = on(transport);
+	return comms_run(4, &c, in_flight_across, destroys ? "" : NULL);
+}
+OVER_TRANSPORTS(a_split_moves_operations_in_flight) { cr_assert_eq(run_across(*transport, false), 0); }
+OVER_TRANSPORTS(destroying_one_communicator_moves_the_others) { cr_assert_eq(run_across(*transport, true), 0); }
+
+static void *abort_later(void *comm)
+{
+	usleep(200000);
+	tutti_comm_abort(comm);
+	return NULL;
+}
+
+static const char *aborted_while_blocked(struct tutti_comm *c, void *ctx)
+{
+	(void)ctx;
+	pthread_t watchdog;
+	int x = 0;
+	if (tutti_comm_rank(c) == 0)
+		EXPECT(pthread_create(&watchdog, NULL, abort_later, c) == 0);
+	int status = tutti_recv(&x, 1, TUTTI_INT32, 1 - tutti_comm_rank(c), c);        /* nobody sends */
+	if (tutti_comm_rank(c) == 0)
+		pthread_join(watchdog, NULL);
+	return status == TUTTI_ERR_ABORTED ? NULL : tutti_last_error(c);
+}
+OVER_TRANSPORTS(another_thread_may_abort_a_blocked_call) { cr_assert_eq(run_to_failure(2, *transport, aborted_while_blocked), 0); }
+
+static const char *tiny_slice(struct tutti_comm *c, void *ctx)
+{
+	(void)ctx;
+	return trial_run(c, &(struct trial){ COLL_ALL_REDUCE, TUTTI_FLOAT64, TUTTI_SUM, 0, 3001, false });
+}
+
+Test(comm, a_slice_below_the_grain_still_moves)
+{
+	struct tutti_config c = on("loop");
+	c.slice_bytes = 5;
+	cr_assert_eq(comms_run(3, &c, tiny_slice, NULL), 0);
+}
+
+/* A test that finds nothing, a long time elsewhere, a wait: the time elsewhere is not held against the others. */
+static const char *computes_between(struct tutti_comm *c, void *ctx)
+{
+	(void)ctx;
+	struct tutti_request *r;
+	if (tutti_comm_rank(c) == 0) {
+		EXPECT(tutti_barrier_async(c, &r) == 0);
+		EXPECT(tutti_test(&r) == TUTTI_PENDING);
+		usleep(4500000);
+		return tutti_wait(&r, -1) < 0 ? tutti_last_error(c) : NULL;
+	}
+	usleep(5000000);
+	return tutti_barrier(c) < 0 ? tutti_last_error(c) : NULL;
+}
+
+Test(comm, time_spent_elsewhere_is_no_wait)
+{
+	struct tutti_config c = on("loop");
+	c.timeout_ms = 2000;
+	cr_assert_eq(comms_run(2, &c, computes_between, NULL), 0);
+}

@@ -13,7 +13,8 @@
  *    The library starts no thread of its own: operations move only inside tutti calls, and a blocking call moves every
  *    communicator that its thread drives, so two ranks may wait for two communicators in opposite order.
  *  - Order: all ranks of a communicator issue the same collectives in the same order, with the same count, type,
- *    operator and root. A difference is reported by name on the ranks that see it, never a hang or a wrong result.
+ *    operator and root. A difference is reported by name on the ranks that receive a message of the other call, and is the
+ *    first cause for all. (Where ranks differ in root so that nobody sends to anybody, it is a time-out instead.)
  *  - Memory: operations in flight share no memory that any of them writes. Buffers belong to the library from the start
  *    of an operation until it completes or fails; on every error return they are the caller's again.
  *  - Counts are elements, of the type given; a count of 0 is legal. Buffers need the alignment of nothing: any address.
@@ -151,7 +152,8 @@ TUTTI_API int tutti_comm_split(struct tutti_comm *comm, int color, int key, stru
 TUTTI_API int tutti_comm_destroy(struct tutti_comm *comm);
 
 /* Local, bounded, needs no peer: every operation in flight fails with TUTTI_ERR_ABORTED, here and on the other ranks; all memory is the
- * caller's again. The communicator must still be destroyed. */
+ * caller's again. The communicator must still be destroyed. The one call that any thread may make at any time: a call that blocks in another thread then
+ * fails within a second, and only after that is the memory the caller's. */
 TUTTI_API int tutti_comm_abort(struct tutti_comm *comm);
 
 TUTTI_API int tutti_comm_rank(const struct tutti_comm *comm);

@@ -64,6 +64,10 @@ int boot_allgather(struct boot *b, const void *mine, void *all, size_t bytes, in
 int boot_poll(struct boot *b);
 const char *boot_cause(const struct boot *b);
 
+/* What a thread that waits in here for the tree should move meanwhile: returns how many things still run, so that the wait looks again soon. One for the
+ * process, set before any tree waits. */
+void boot_meanwhile(int (*move)(void));
+
 /* Tell everybody. The first raise (here or anywhere) wins; later ones are dropped. Does not block; returns the first cause's status. */
 int boot_raise(struct boot *b, int status, const char *sentence);
 

@@ -124,6 +124,7 @@ int tree_watch(struct boot *b, struct link *l);         /* ask epoll for what th
 void tree_push(struct boot *b, struct link *l);
 void tree_say(struct boot *b, struct link *l, uint32_t kind);
 int tree_told(const struct boot *b);                    /* the first cause as this thread's last error */
+int tree_meanwhile(void);                               /* move what boot_meanwhile was told of; how much of it still runs */
 int tree_wait(struct boot *b, int64_t until);           /* sleep, then poll; TUTTI_ERR_TIMEOUT without a sentence */
 void tree_take(struct boot *b, struct link *l, const struct frame *f);  /* a frame, authenticated but not believed */
 int gather_take(struct boot *b, struct link *l, const struct frame *f);

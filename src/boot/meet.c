@@ -486,6 +486,8 @@ static int turn(struct meet *m, struct boot *elder, int64_t deadline)
 	timeout = left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
 	if (elder && timeout > 50)
 		timeout = 50;           /* the elder's failure is looked for this often */
+	if (tree_meanwhile() && timeout > 1)
+		timeout = 1;
 	n = epoll_wait(m->b->epfd, events, EVENTS, timeout);
 	for (int i = 0; i < n && !m->status; i++)
 		dispatch(m, &events[i]);

@@ -10,6 +10,7 @@
 #include <boot/inner.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,12 +309,28 @@ int boot_poll(struct boot *b)
 	return b->status;
 }
 
+static _Atomic(int (*)(void)) meanwhile;
+
+void boot_meanwhile(int (*move)(void))
+{
+	atomic_store(&meanwhile, move);
+}
+
+int tree_meanwhile(void)
+{
+	int (*move)(void) = atomic_load(&meanwhile);
+
+	return move ? move() : 0;
+}
+
 int tree_wait(struct boot *b, int64_t until)
 {
+	enum { LONGEST_MS = 3600000, BUSY_MS = 1 };
 	struct pollfd p = { .fd = b->epfd, .events = POLLIN };
-	int64_t left = until == CLOCK_NEVER ? 3600000 : (until - clock_ns() + 999999) / 1000000;
+	int64_t most = tree_meanwhile() ? BUSY_MS : LONGEST_MS;
+	int64_t left = until == CLOCK_NEVER ? most : (until - clock_ns() + 999999) / 1000000;
 
-	poll(&p, 1, left < 0 ? 0 : left > 3600000 ? 3600000 : (int)left);
+	poll(&p, 1, left < 0 ? 0 : left > most ? (int)most : (int)left);
 	if (boot_poll(b))
 		return tree_told(b);
 	return until != CLOCK_NEVER && clock_ns() >= until ? TUTTI_ERR_TIMEOUT : TUTTI_OK;

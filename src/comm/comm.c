@@ -202,6 +202,17 @@ int tutti_comm_init_allgather(struct tutti_comm **comm, int nranks, int rank, tu
 	return comm_build(comm, c, boot);
 }
 
+/* The others wait for this rank in the split: failure is the parent's. */
+static int split_failed(struct tutti_comm *parent, int status)
+{
+	char why[ERR_TEXT];
+	snprintf(why, sizeof(why), "%s", err_last());
+	engine_enter(&parent->engine);
+	status = engine_fail(&parent->engine, status, "%s", why);
+	engine_leave(&parent->engine);
+	return err_set(status, "%s", parent->engine.why);
+}
+
 int tutti_comm_split(struct tutti_comm *comm, int color, int key, struct tutti_comm **out, const struct tutti_config *config)
 {
 	struct tutti_comm *c;
@@ -214,10 +225,13 @@ int tutti_comm_split(struct tutti_comm *comm, int color, int key, struct tutti_c
 		free(parents);
 		return comm_error(comm, status);
 	}
-	engine_enter(&comm->engine);
-	status = comm->engine.status ? err_set(comm->engine.status, "%s", comm->engine.why)
-	                             : boot_split(&boot, comm->boot, color, key, parents, clock_after_ms(c->config.timeout_ms));
+	engine_enter(&comm->engine);    /* and out again: while the tree is waited for, operations in flight must move */
+	status = comm->engine.status ? err_set(comm->engine.status, "%s", comm->engine.why) : TUTTI_OK;
 	engine_leave(&comm->engine);
+	if (!status)
+		status = boot_split(&boot, comm->boot, color, key, parents, clock_after_ms(c->config.timeout_ms));
+	if (status < 0)
+		status = split_failed(comm, status);
 	free(parents);
 	if (status < 0 || !boot) {
 		comm_free(c);
@@ -246,7 +260,7 @@ int tutti_comm_destroy(struct tutti_comm *c)
 	engine_enter(&c->engine);
 	int status = engine_wait(&c->engine, NULL, CLOCK_NEVER);
 	if (!status)
-		status = all_here(c);
+		status = all_here(c);           /* moves the thread's other communicators meanwhile */
 	request_free_all(c);
 	engine_close(&c->engine);
 	world_close(&c->world);
@@ -260,9 +274,11 @@ int tutti_comm_abort(struct tutti_comm *c)
 {
 	if (!c)
 		return err_set(TUTTI_ERR_INVALID, "comm: expected a communicator, got NULL");
-	engine_enter(&c->engine);
-	engine_fail(&c->engine, TUTTI_ERR_ABORTED, "rank %d called tutti_comm_abort", c->rank);
-	engine_leave(&c->engine);
+	atomic_store(&c->engine.abort_wanted, true);
+	if (engine_try_enter(&c->engine)) {     /* else the thread inside sees it within a second */
+		engine_fail(&c->engine, TUTTI_ERR_ABORTED, "rank %d called tutti_comm_abort", c->rank);
+		engine_leave(&c->engine);
+	}
 	return TUTTI_OK;
 }
 

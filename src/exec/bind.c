@@ -158,7 +158,8 @@ int plan_bind(struct plan **plan, const struct sched *s, const struct plan_args 
 	p->root = a->root;
 	p->p2p = a->p2p;
 	p->esize = type_bytes(a->type);
-	p->slice = a->slice;
+	p->eshift = __builtin_ctzll(p->esize);
+	p->slice = a->slice < NET_GRAIN ? NET_GRAIN : a->slice;
 	p->sig = plan_sig(s, a);
 	p->nsteps = s->nsteps;
 	p->steps = calloc(s->nsteps + 1, sizeof(*p->steps));
@@ -174,8 +175,8 @@ int plan_bind(struct plan **plan, const struct sched *s, const struct plan_args 
 		struct bound *x = &p->steps[i];
 		bind_step(&b, x, &s->steps[i]);
 		p->nuser += x->user;
-		for (int w = 0; w < SCHED_MAX_WAITS; w++)
-			x->wait_kind[w] = x->wait[w] < 0 ? WAIT_NONE : (uint8_t)kind_of(x, &p->steps[x->wait[w]]);
+		for (; x->nwaits < SCHED_MAX_WAITS && x->wait[x->nwaits] >= 0; x->nwaits++)
+			x->wait_kind[x->nwaits] = (uint8_t)kind_of(x, &p->steps[x->wait[x->nwaits]]);
 	}
 	bind_queues(p);
 	*plan = p;

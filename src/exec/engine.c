@@ -94,6 +94,7 @@ int engine_open(struct engine *e, struct world *w, struct boot *b, const struct 
 	bool crowded = w->on_machine > w->cores;
 	e->spin_ns = (c->spin_us >= 0 ? c->spin_us : crowded ? 0 : 30) * 1000;
 	e->yields = c->yields;
+	boot_meanwhile(engines_move);
 	wait_register(e);
 	return TUTTI_OK;
 }
@@ -166,6 +167,8 @@ int engine_progress(struct engine *e, bool all)
 			engine_fail(e, dead->status, "rank %d of %d: lost rank %d over %s: %s", e->world->rank, e->world->nranks, dead->peer,
 			            dead->iface->t->name, dead->why);
 	}
+	if (moved)
+		e->stuck_since = 0;
 	return moved;
 }
 

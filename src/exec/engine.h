@@ -32,6 +32,8 @@ struct engine {
 	int yields;
 	uint32_t polls;                 /* turns of waiting, for what is done every Nth */
 	int64_t stuck_since;            /* clock when a wait first saw nothing move; 0: something has moved since */
+	int64_t checked, looked;        /* clock of the last look at stuck_since; of a test's last look at the control tree */
+	atomic_bool abort_wanted;       /* by another thread than the one inside */
 	atomic_bool busy;
 	_Atomic(const void *) owner;    /* the thread that entered last */
 };
@@ -40,6 +42,7 @@ int engine_open(struct engine *e, struct world *w, struct boot *b, const struct 
 void engine_close(struct engine *e);    /* no runs in flight, or failed */
 
 void engine_enter(struct engine *e);
+bool engine_try_enter(struct engine *e);        /* false: another thread is inside */
 void engine_leave(struct engine *e);
 
 /* Everything below is called inside enter/leave. */
@@ -60,6 +63,9 @@ int engine_test(struct engine *e, struct run *run);
 
 /* First cause: tells the control tree, quiesces, fails all runs. Returns the status in force. */
 int engine_fail(struct engine *e, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Move all engines that this thread drives and that nobody is inside of; how many of them still have runs. For long waits outside of engine_wait. */
+int engines_move(void);
 
 int scratch_take(struct engine *e, size_t bytes, struct scratch **s);
 void scratch_give(struct engine *e, struct scratch *s);

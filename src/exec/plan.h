@@ -24,7 +24,7 @@ struct place { bool scratch; size_t at; };      /* start of an operand on its li
 
 struct bound {                          /* one step */
 	uint8_t op, flags, channel;
-	uint8_t dst_buf, src_buf;
+	uint8_t dst_buf, src_buf, nwaits;
 	uint8_t wait_kind[SCHED_MAX_WAITS];
 	int32_t wait[SCHED_MAX_WAITS];
 	bool user;                      /* not merely a send from scratch: the request is not complete for the user before this step is */
@@ -47,6 +47,7 @@ struct plan {
 	uint64_t count;
 	int type, op, root;
 	size_t esize, slice;
+	int eshift;                     /* esize == 1 << eshift */
 	bool p2p;                       /* on the point-to-point channel, apart from the collectives' order */
 	uint64_t sig;                   /* of the call: equal on all ranks (net_head) */
 	size_t in_bytes, out_bytes, scratch_bytes;

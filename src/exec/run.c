@@ -12,8 +12,8 @@ static bool complete(struct run *r, uint32_t i);
 
 static bool waits_complete(struct run *r, const struct bound *x)
 {
-	for (int w = 0; w < SCHED_MAX_WAITS; w++)
-		if (x->wait[w] >= 0 && !complete(r, (uint32_t)x->wait[w]))
+	for (int w = 0; w < x->nwaits; w++)
+		if (!complete(r, (uint32_t)x->wait[w]))
 			return false;
 	return true;
 }
@@ -75,13 +75,13 @@ static size_t mapped_limit(struct run *r, const struct bound *x, uint32_t ji)
 static size_t limit_by_waits(struct run *r, const struct bound *x, struct step_run *s)
 {
 	size_t lim = x->len;
-	for (int w = 0; w < SCHED_MAX_WAITS; w++) {
-		size_t l = lim;
+	for (int w = 0; w < x->nwaits; w++) {
+		size_t l;
 		if (x->wait_kind[w] == WAIT_SAME)
 			l = r->steps[x->wait[w]].done;
 		else if (x->wait_kind[w] == WAIT_WHOLE)
 			l = complete(r, (uint32_t)x->wait[w]) ? lim : 0;
-		else if (x->wait_kind[w] == WAIT_MAPPED)
+		else
 			l = mapped_limit(r, x, (uint32_t)x->wait[w]);
 		if (l < lim)
 			lim = l;
@@ -163,7 +163,7 @@ static int messages_move(struct run *r, uint32_t i, const struct bound *x, struc
 	s->done = done;
 	if (!left)
 		s->state = STEP_DONE;
-	return !left || done > before;
+	return !left || done > before || lim > granted;
 }
 
 /* As many bytes as all of n have and the slice allows, in whole grains except at the end. */
@@ -200,7 +200,7 @@ static int recv_reduce_move(struct run *r, uint32_t i, const struct bound *x, st
 		if (p < x->npeers)
 			r->sources[k++] = ops[p].view;
 	}
-	reduce_k(r->base[x->dst_buf] + x->dst + s->done, r->sources, (int)k, n / r->plan->esize, r->plan->type, r->plan->op, x->scale);
+	reduce_k(r->base[x->dst_buf] + x->dst + s->done, r->sources, (int)k, n >> r->plan->eshift, r->plan->type, r->plan->op, x->scale);
 	s->done += n;
 	left = 0;
 	for (uint32_t p = 0; p < x->npeers; p++) {
@@ -222,7 +222,7 @@ static int local_move(struct run *r, const struct bound *x, struct step_run *s)
 	if (n && x->op == STEP_REDUCE) {
 		bool reversed = x->flags & STEP_REVERSED;
 		const void *sources[2] = { (reversed ? src : dst) + s->done, (reversed ? dst : src) + s->done };
-		reduce_k(dst + s->done, sources, 2, n / r->plan->esize, r->plan->type, r->plan->op, x->scale);
+		reduce_k(dst + s->done, sources, 2, n >> r->plan->eshift, r->plan->type, r->plan->op, x->scale);
 	}
 	s->done += n;
 	if (s->done == x->len)

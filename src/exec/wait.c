@@ -17,6 +17,8 @@
 #include <stdio.h>
 
 enum { LOOK = 128, SPIN_LOOK = 16, SLEEP_FDS = 64, SLEEP_ENGINES = 32, CROWDED_MS = 1 };
+#define AWAY_NS 3000000000       /* longer than any sleep here */
+#define TREE_NS 100000000        /* a program that only tests looks at the control tree this often */
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct engine *engines;
@@ -44,26 +46,36 @@ void wait_unregister(struct engine *e)
 	pthread_mutex_unlock(&list_lock);
 }
 
-static bool try_enter(struct engine *e) { return !atomic_exchange_explicit(&e->busy, true, memory_order_acquire); }
+bool engine_try_enter(struct engine *e) { return !atomic_exchange_explicit(&e->busy, true, memory_order_acquire); }
 
 void engine_enter(struct engine *e)
 {
-	while (!try_enter(e))
+	while (!engine_try_enter(e))
 		sched_yield();          /* another thread is just moving it on */
 	atomic_store_explicit(&e->owner, &self, memory_order_relaxed);
 }
 
 void engine_leave(struct engine *e) { atomic_store_explicit(&e->busy, false, memory_order_release); }
 
-/* Enter the other engines that this thread drives, as far as they fit; returns how many. They cannot be closed while entered. */
-static int enter_others(const struct engine *e, struct engine **others)
+/* Enter the other engines that this thread drives and that have runs; returns how many. They cannot be closed while entered. *all: none was passed over. */
+static int enter_others(const struct engine *e, struct engine **others, bool *all)
 {
 	int n = 0;
-	if (atomic_load_explicit(&nengines, memory_order_relaxed) < 2 || pthread_mutex_trylock(&list_lock))
+	*all = true;
+	if (atomic_load_explicit(&nengines, memory_order_relaxed) < 2 && e)
 		return 0;
-	for (struct engine *o = engines; o && n < SLEEP_ENGINES; o = o->next)
-		if (o != e && atomic_load_explicit(&o->owner, memory_order_relaxed) == &self && o->runs && try_enter(o))
+	if (pthread_mutex_trylock(&list_lock)) {
+		*all = false;
+		return 0;
+	}
+	for (struct engine *o = engines; o; o = o->next) {
+		if (o == e || atomic_load_explicit(&o->owner, memory_order_relaxed) != &self || !o->runs)
+			continue;
+		if (n < SLEEP_ENGINES && engine_try_enter(o))
 			others[n++] = o;
+		else
+			*all = false;
+	}
 	pthread_mutex_unlock(&list_lock);
 	return n;
 }
@@ -74,24 +86,36 @@ static void leave_others(struct engine **others, int n)
 		engine_leave(others[--n]);
 }
 
-/* See what the control tree says. */
+/* See what the control tree says, and whether another thread wants an end. */
 static void look_at_tree(struct engine *e)
 {
 	int status = e->status ? 0 : boot_poll(e->boot);
 	if (status < 0)
 		engine_fail(e, status, "%s", boot_cause(e->boot));
+	if (atomic_load_explicit(&e->abort_wanted, memory_order_relaxed))
+		engine_fail(e, TUTTI_ERR_ABORTED, "rank %d called tutti_comm_abort", e->world->rank);
 }
 
-static int move_others(struct engine *e)
+static int move_others(const struct engine *e, bool trees, int *running)
 {
 	struct engine *others[SLEEP_ENGINES];
-	int n = enter_others(e, others), moved = 0;
+	bool all;
+	int n = enter_others(e, others, &all), moved = 0;
 	for (int i = 0; i < n; i++) {
-		look_at_tree(others[i]);
+		if (trees)
+			look_at_tree(others[i]);
 		moved += !others[i]->status && engine_progress(others[i], true);
 	}
 	leave_others(others, n);
+	*running = n + !all;
 	return moved;
+}
+
+int engines_move(void)
+{
+	int running;
+	move_others(NULL, false, &running);
+	return running;
 }
 
 /* ---- sleeping --------------------------------------------------------------------------------------------------------- */
@@ -119,8 +143,8 @@ static void sleep_until(struct engine *e, int64_t until)
 {
 	struct engine *all[SLEEP_ENGINES + 1] = { e };
 	struct pollfd fds[SLEEP_FDS];
-	int n = 1 + enter_others(e, all + 1), nfds = 0, moved = 0, most_ms = 1000;
-	bool armed = true;
+	bool armed = true, whole;
+	int n = 1 + enter_others(e, all + 1, &whole), nfds = 0, moved = 0, most_ms = whole ? 1000 : CROWDED_MS;
 	for (int i = 0; i < n && armed; i++)
 		armed = arm(all[i], fds, &nfds, &most_ms);
 	for (int i = 0; i < n && armed; i++)
@@ -177,6 +201,9 @@ static int check_clocks(struct engine *e, const struct run *run, struct waiter *
 {
 	if (!e->stuck_since)
 		e->stuck_since = now;
+	else if (now - e->checked > AWAY_NS)
+		e->stuck_since += now - e->checked;     /* the thread was elsewhere: no wait */
+	e->checked = now;
 	int64_t stuck = now - e->stuck_since;
 	if (e->timeout_ms >= 0 && stuck > e->timeout_ms * 1000000) {
 		report(e, run, stuck, true);
@@ -218,11 +245,10 @@ static int turn(struct engine *e)
 	bool look = ++e->polls % LOOK == 0;
 	int moved = engine_progress(e, look);
 	if (look) {
+		int running;
 		look_at_tree(e);
-		moved += move_others(e);
+		moved += move_others(e, true, &running);
 	}
-	if (moved)
-		e->stuck_since = 0;
 	return moved;
 }
 
@@ -252,8 +278,14 @@ int engine_test(struct engine *e, struct run *run)
 {
 	struct waiter w = { .deadline = CLOCK_NEVER };
 	if (!finished(e, run) && !e->status && !turn(e)) {
-		if (e->polls % SPIN_LOOK == 0)
-			check_clocks(e, run, &w, clock_ns());
+		int64_t now = clock_ns();
+		if (now - e->looked > TREE_NS) {
+			int running;
+			e->looked = now;
+			look_at_tree(e);
+			move_others(e, true, &running);
+		}
+		check_clocks(e, run, &w, now);
 		if (!e->spin_ns)
 			sched_yield();  /* with more ranks than cores, somebody must get to send it */
 	}

@@ -4,12 +4,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void net_op_end(struct net_op *op, int status)
-{
-	op->status = status;
-	op->complete = true;
-}
-
 void net_ep_fail(struct net_ep *ep, int status, const char *fmt, ...)
 {
 	if (ep->status)
@@ -23,14 +17,11 @@ void net_ep_fail(struct net_ep *ep, int status, const char *fmt, ...)
 		ep->iface->dead = ep;
 }
 
-bool net_head_check(struct net_op *op, const struct net_head *got)
+void net_mismatch(struct net_op *op, const struct net_head *got)
 {
 	const struct net_head *want = &op->head;
-	if (got->sig == want->sig && got->len == want->len && got->opnum == want->opnum && got->seq == want->seq)
-		return true;
 	op->ep->got = *got;
 	net_ep_fail(op->ep, TUTTI_ERR_MISMATCH, "expected operation #%u, message %u of %zu bytes; got operation #%u, message %u of %zu bytes", want->opnum,
 	            want->seq, (size_t)want->len, got->opnum, got->seq, (size_t)got->len);
 	net_op_end(op, TUTTI_ERR_MISMATCH);
-	return false;
 }

@@ -158,13 +158,25 @@ const struct net_transport *net_find(const char *name);         /* NULL when the
 /* ---- help for transports (src/net/help.c) ---------------------------------------------------------------------- */
 
 /* Compare what came with what op expects; on a difference complete op with TUTTI_ERR_MISMATCH, fill ep->got and ep->why, fail ep. */
-bool net_head_check(struct net_op *op, const struct net_head *got);
+void net_mismatch(struct net_op *op, const struct net_head *got);
+static inline bool net_head_check(struct net_op *op, const struct net_head *got)
+{
+	const struct net_head *want = &op->head;
+	if (got->sig == want->sig && got->len == want->len && got->opnum == want->opnum && got->seq == want->seq)
+		return true;
+	net_mismatch(op, got);
+	return false;
+}
 
 /* Fail an endpoint: the first reason stays; sets iface->dead. The transport then completes its operations with ep->status. */
 void net_ep_fail(struct net_ep *ep, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Complete op with status. */
-void net_op_end(struct net_op *op, int status);
+static inline void net_op_end(struct net_op *op, int status)
+{
+	op->status = status;
+	op->complete = true;
+}
 
 /* An intrusive FIFO of posted operations. */
 struct net_fifo { struct net_op *head, **tail; };
