@@ -5,8 +5,11 @@
 #include <base/iface.h>
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The blob's layout (transports/tcp/addr.c) as far as the tests change it. */
@@ -107,6 +110,162 @@ Test(tcp, a_dialler_that_was_busy_during_its_handshake_dials_again)
 	well(&r);
 	need(out == 6, "%u", out);
 	party_close(&w);
+}
+
+/* Rank 1 says hello, then computes until rank 0 has dropped it: the reply is there, and the proof finds nobody. */
+Test(tcp, a_proof_that_came_too_late_is_no_connection)
+{
+	enum { LONG_MS = 5000 };
+	struct party w;
+	struct net_op s, r;
+	uint32_t in = 6, out = 0;
+	party_open(&w, "tcp", 2);
+	recv_post(&r, w.ep[0][1], 0, &out, 4);
+	send_post(&s, w.ep[1][0], 0, &in, 4);
+	for (int i = 0; i < 64; i++)            /* the first look around */
+		w.f[1]->t->progress(w.f[1]);
+	for (int64_t end = clock_after_ms(LONG_MS); clock_ns() < end; usleep(1000))
+		w.f[0]->t->progress(w.f[0]);
+	until(&w, s.complete && r.complete)
+		;
+	well(&r);
+	well(&s);
+	need(out == 6, "%u", out);
+	party_close(&w);
+}
+
+/* Rank 0 computes while more proofs arrive than it looks at together: none of them is late. */
+Test(tcp, an_acceptor_that_was_busy_takes_whoever_has_proved)
+{
+	enum { LONG_MS = 4500, RANKS = 6, LINES = (RANKS - 1) * NET_CHANNELS };
+	struct party w;
+	struct net_op s[LINES], r[LINES];
+	uint32_t in = 6, out[LINES];
+	char line[100];
+	int up = 0, turn = 0;
+	party_open(&w, "tcp", RANKS);
+	for (int i = 0; i < LINES; i++) {
+		recv_post(&r[i], w.ep[0][1 + i % (RANKS - 1)], i / (RANKS - 1), &out[i], 4);
+		send_post(&s[i], w.ep[1 + i % (RANKS - 1)][0], i / (RANKS - 1), &in, 4);
+	}
+	for (; turn < 4 * 64; turn++)           /* hellos go out, replies come back, proofs go out */
+		for (int i = turn >= 192; i < (turn < 64 || turn >= 192 ? RANKS : 1); i++)
+			w.f[i]->t->progress(w.f[i]);
+	usleep(LONG_MS * 1000);
+	for (turn = 0; turn < 64; turn++)       /* one look */
+		w.f[0]->t->progress(w.f[0]);
+	for (int p = 1; p < RANKS; p++) {
+		w.f[0]->t->describe(w.ep[0][p], line, sizeof(line));
+		up += atoi(strchr(line, ',') + 1);
+	}
+	need(up == LINES, "%d of %d connections", up, LINES);
+	until(&w, s[LINES - 1].complete && r[LINES - 1].complete)
+		;
+	party_close(&w);
+}
+
+/* A child that only forked holds every descriptor of its parent. */
+Test(tcp, an_end_is_seen_while_a_forked_child_lives)
+{
+	struct party w;
+	int life[2];
+	char byte;
+	party_open(&w, "tcp", 3);
+	talk(&w, 0);
+	need(!pipe(life), "%s", strerror(errno));
+	pid_t child = fork();
+	if (!child) {
+		close(life[1]);
+		_exit(read(life[0], &byte, 1) != 0);
+	}
+	w.f[1]->t->quiesce(w.ep[1][0]);
+	until(&w, w.f[0]->dead)
+		;
+	need(w.f[0]->dead == w.ep[0][1] && w.ep[0][1]->status == TUTTI_ERR_PEER, "%s", w.ep[0][1]->why);
+	party_close(&w);
+	close(life[1]);
+	waitpid(child, NULL, 0);
+}
+
+Test(tcp, strangers_are_no_progress)
+{
+	struct party w;
+	int moved = 0;
+	party_open(&w, "tcp", 2);
+	talk(&w, 0);
+	party_idle(&w, 200);
+	int fd = stranger(&w, 0);
+	need(send(fd, "GET / HTTP/1.1\r\nHost: a.b.c.d\r\nUser-Agent: whoever\r\nAccept: *\r\n", 64, MSG_NOSIGNAL) == 64, "%s", strerror(errno));
+	for (int64_t end = clock_after_ms(DEADLINE_MS); !hung_up(fd);) {
+		moved += party_progress(&w);
+		need(clock_ns() < end, "the stranger is still there");
+	}
+	need(!moved, "a stranger counted %d times", moved);
+	close(fd);
+	party_close(&w);
+}
+
+/* How often a rank wakes before it sleeps for a moment. */
+static int wakes(struct net_iface *f)
+{
+	int n = 0;
+	for (; n < 1000; n++) {
+		struct pollfd p = { .fd = f->t->arm(f), .events = POLLIN };
+		if (f->t->progress(f) == 0 && poll(&p, 1, 50) == 0)
+			break;
+	}
+	return n;
+}
+
+Test(tcp, a_rank_without_descriptors_sleeps_and_accepts_later)
+{
+	enum { FEW = 64 };
+	struct party w;
+	struct rlimit before, few;
+	int fill[FEW], n = 0, fd;
+	party_open(&w, "tcp", 2);
+	talk(&w, 0);
+	need(!getrlimit(RLIMIT_NOFILE, &before), "%s", strerror(errno));
+	few = (struct rlimit){ FEW, before.rlim_max };
+	need(!setrlimit(RLIMIT_NOFILE, &few), "%s", strerror(errno));
+	fd = stranger(&w, 0);
+	while ((fill[n] = dup(fd)) >= 0)
+		n++;
+	need(wakes(w.f[0]) < 1000, "it never slept");
+	while (n)
+		close(fill[--n]);
+	need(!setrlimit(RLIMIT_NOFILE, &before), "%s", strerror(errno));
+	talk(&w, 1);
+	close(fd);
+	party_close(&w);
+}
+
+Test(tcp, advance_takes_what_is_there)
+{
+	enum { LEN = 3000 };
+	struct party w;
+	struct net_op s, r;
+	unsigned char *in = bytes_new(LEN), *out = bytes_new(LEN);
+	party_open(&w, "tcp", 2);
+	talk(&w, 0);
+	pattern_fill(in, LEN, 3);
+	send_post(&s, w.ep[1][0], 0, in, LEN);
+	until(&w, s.complete)
+		;
+	recv_set(&r, w.ep[0][1], 0, out, LEN);
+	r.limit = 0;
+	w.f[0]->t->recv(&r);
+	while (r.limit < LEN) {                 /* no progress() in here */
+		r.limit++;
+		w.f[0]->t->advance(&r);
+		if (r.done < r.limit)
+			usleep(1000);
+	}
+	well(&r);
+	pattern_check(out, 0, LEN, 3);
+	party_close(&w);
+	free(in);
+	free(out);
 }
 
 Test(tcp, an_address_with_wrong_bytes_is_refused_or_leads_nowhere)

@@ -6,7 +6,8 @@
  *
  * A dialler whose peer has accepted is in no hurry: the peer answers when it next calls us, which may be after minutes of computing. The
  * acceptor drops whoever is slow at a step; a rank that was slow for good reason finds its handshake closed after a long time, and dials
- * again.
+ * again. So that a dialler knows which of the two happened, the acceptor ends every handshake that it takes by one byte of welcome: a proof
+ * that was sent may have found nobody.
  */
 #define _GNU_SOURCE
 #include "tcp.h"
@@ -20,7 +21,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define PURPOSE 0x74637001      /* "tcp", version 1 */
+#define PURPOSE 0x74637002      /* "tcp", version 2 */
+#define WELCOME 'w'
 
 int tcp_watch(struct tcp_iface *f, struct tcp_watch *w, uint32_t events)
 {
@@ -31,10 +33,23 @@ int tcp_watch(struct tcp_iface *f, struct tcp_watch *w, uint32_t events)
 	return TUTTI_OK;
 }
 
-void tcp_unwatch(struct tcp_watch *w)
+/* A forked child may hold the connection too: closing alone would not tell the peer. */
+static void hang_up(int fd)
 {
-	if (w->fd >= 0)
-		close(w->fd);
+	(void)shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
+/* By hand out of the set: while a forked child holds the descriptor, closing does not do that. The listening socket stays the child's. */
+void tcp_unwatch(struct tcp_iface *f, struct tcp_watch *w)
+{
+	if (w->fd >= 0) {
+		(void)epoll_ctl(f->epfd, EPOLL_CTL_DEL, w->fd, NULL);
+		if (w->kind == WATCH_LISTEN)
+			close(w->fd);
+		else
+			hang_up(w->fd);
+	}
 	w->fd = -1;
 	w->events = 0;
 }
@@ -125,6 +140,7 @@ static void fail(struct tcp_ep *ep, int status)
 static void chan_up(struct tcp_chan *c, int fd)
 {
 	c->w.fd = fd;
+	tcp_iface_of(c->ep)->news = true;
 	if (tcp_watch(tcp_iface_of(c->ep), &c->w, EPOLLRDHUP) < 0)
 		fail(c->ep, TUTTI_ERR_SYSTEM);
 }
@@ -140,7 +156,7 @@ static int dial_one(struct tcp_iface *f, struct tcp_young *y)
 {
 	struct tcp_chan *c = y->chan;
 	const struct tcp_addr *to = &c->ep->to[y->candidate];
-	tcp_unwatch(&y->w);
+	tcp_unwatch(f, &y->w);
 	y->w.fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (y->w.fd < 0)
 		return cannot_connect(y, errno);
@@ -187,6 +203,17 @@ static int connected(struct tcp_young *y)
 	return TUTTI_OK;
 }
 
+static int welcomed(const struct tcp_young *y)
+{
+	unsigned char byte;
+	ssize_t n = recv(y->w.fd, &byte, 1, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return TUTTI_PENDING;
+	if (n <= 0)
+		return err_set(TUTTI_ERR_PEER, "the peer closed the connection at the end of the handshake");
+	return byte == WELCOME ? TUTTI_OK : err_set(TUTTI_ERR_AUTH, "handshake: expected a welcome (%02x), got %02x", WELCOME, byte);
+}
+
 static void dialled(struct tcp_iface *f, struct tcp_young *y, int status)
 {
 	if (!status) {
@@ -216,7 +243,7 @@ static void keep_early(struct tcp_iface *f, struct tcp_young *y)
 	while (e && (e->peer != y->auth.peer || e->channel != y->auth.tag))
 		e = e->next;
 	if (e) {
-		close(e->fd);
+		hang_up(e->fd);
 	} else {
 		if (!(e = malloc(sizeof(*e))))
 			return;
@@ -228,6 +255,11 @@ static void keep_early(struct tcp_iface *f, struct tcp_young *y)
 	y->w.fd = -1;
 }
 
+static bool welcome(const struct tcp_young *y)
+{
+	return send(y->w.fd, &(unsigned char){ WELCOME }, 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
+}
+
 static void accepted(struct tcp_iface *f, struct tcp_young *y, int status)
 {
 	const struct auth *a = &y->auth;
@@ -237,13 +269,17 @@ static void accepted(struct tcp_iface *f, struct tcp_young *y, int status)
 	else if (a->peer <= f->base.rank || a->peer >= f->base.nranks || a->tag >= NET_CHANNELS)
 		log_msg(LOG_WARN, "tcp: expected a connection of a rank %d..%d for a channel below %d, got rank %d, channel %u",
 		        f->base.rank + 1, f->base.nranks - 1, NET_CHANNELS, a->peer, (unsigned)a->tag);
+	else if (ep && (ep->base.status || ep->chan[a->tag].w.fd >= 0))
+		log_msg(LOG_INFO, "tcp: refused a connection of rank %d: channel %u needs none", a->peer, (unsigned)a->tag);
+	else if (!welcome(y))
+		log_msg(LOG_INFO, "tcp: rank %d left at the end of the handshake", a->peer);
 	else if (!ep)
 		keep_early(f, y);
-	else if (!ep->base.status && ep->chan[a->tag].w.fd < 0) {
+	else {
 		chan_up(&ep->chan[a->tag], y->w.fd);
 		y->w.fd = -1;
 	}
-	tcp_unwatch(&y->w);     /* whatever was not taken over */
+	tcp_unwatch(f, &y->w);  /* whatever was not taken over */
 }
 
 void tcp_adopt(struct tcp_ep *ep)
@@ -259,22 +295,30 @@ void tcp_adopt(struct tcp_ep *ep)
 	}
 }
 
+/* accept4 failed. What waits for resources would keep the listening socket readable and this rank awake: it listens again in a while. */
+static void not_accepted(struct tcp_iface *f, int error)
+{
+	if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM)
+		return;
+	if (!f->warned)
+		log_msg(LOG_WARN, "tcp: cannot accept a connection: %s%s", strerror(error), error == EMFILE ? " (ulimit -n)" : "");
+	f->warned = true;
+	f->listen_at = clock_after_ms(TCP_RETRY_MS);
+	(void)tcp_watch(f, &f->listen, 0);
+}
+
 void tcp_accept(struct tcp_iface *f)
 {
 	while (f->nyoung < TCP_YOUNG) {
 		int fd = accept4(f->listen.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE) && !f->warned) {
-			f->warned = true;
-			log_msg(LOG_WARN, "tcp: cannot accept a connection: %s (ulimit -n)", strerror(errno));
-		}
-		if (fd < 0)
-			return;
-		tune(f, fd);
-		struct tcp_young *y = young_new(f, fd, NULL);
+		struct tcp_young *y = fd < 0 ? NULL : young_new(f, fd, NULL);
 		if (!y) {
-			close(fd);
+			not_accepted(f, fd < 0 ? errno : ENOMEM);
+			if (fd >= 0)
+				close(fd);
 			return;
 		}
+		tune(f, fd);
 		auth_accept(&y->auth, f->key, fd, PURPOSE, f->base.rank);
 		y->stage = UINT8_MAX;
 		tcp_handshake(f, y);
@@ -298,6 +342,8 @@ void tcp_handshake(struct tcp_iface *f, struct tcp_young *y)
 	int status = y->connecting ? connected(y) : TUTTI_OK;
 	if (!status)
 		status = auth_step(&y->auth);
+	if (!status && y->chan)
+		status = welcomed(y);
 	if (status == TUTTI_PENDING && !(status = await(f, y)))
 		return;
 	if (y->chan)
@@ -306,22 +352,26 @@ void tcp_handshake(struct tcp_iface *f, struct tcp_young *y)
 		accepted(f, y, status);
 }
 
-static void expire(struct tcp_iface *f, struct tcp_young *y)
+/* The late one may be us: what an accepted one is waited for may be there already. */
+static void expire(struct tcp_iface *f, struct tcp_young *y, int64_t now)
 {
-	if (y->chan)
+	if (y->chan) {
 		dialled(f, y, cannot_connect(y, ETIMEDOUT));
-	else
-		tcp_unwatch(&y->w);
+		return;
+	}
+	tcp_handshake(f, y);
+	if (now > y->deadline)
+		tcp_unwatch(f, &y->w);
 }
 
 void tcp_sweep(struct tcp_iface *f, bool all)
 {
-	int64_t now = f->young ? clock_ns() : 0;
+	int64_t now = f->young || !f->listen.events ? clock_ns() : 0;
 	for (struct tcp_young **p = &f->young, *y; (y = *p);) {
 		if (all)
-			tcp_unwatch(&y->w);
+			tcp_unwatch(f, &y->w);
 		else if (y->w.fd >= 0 && now > y->deadline)
-			expire(f, y);
+			expire(f, y, now);
 		if (y->w.fd >= 0) {
 			p = &y->next;
 			continue;
@@ -330,6 +380,6 @@ void tcp_sweep(struct tcp_iface *f, bool all)
 		f->nyoung--;
 		free(y);
 	}
-	if (!f->listen.events && f->nyoung < TCP_YOUNG && !all)
+	if (!f->listen.events && f->nyoung < TCP_YOUNG && now >= f->listen_at && !all)
 		(void)tcp_watch(f, &f->listen, EPOLLIN);
 }

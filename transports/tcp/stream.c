@@ -24,14 +24,16 @@ static void end_all(struct net_fifo *q, int status)
 
 void tcp_sever(struct tcp_ep *ep)
 {
+	struct tcp_iface *f = tcp_iface_of(ep);
+	f->news = true;
 	for (struct tcp_chan *c = ep->chan; c < ep->chan + NET_CHANNELS; c++) {
-		tcp_unwatch(&c->w);
+		tcp_unwatch(f, &c->w);
 		end_all(&c->sends, ep->base.status);
 		end_all(&c->recvs, ep->base.status);
 	}
-	for (struct tcp_young *y = tcp_iface_of(ep)->young; y; y = y->next)
+	for (struct tcp_young *y = f->young; y; y = y->next)
 		if (y->chan && y->chan->ep == ep)
-			tcp_unwatch(&y->w);
+			tcp_unwatch(f, &y->w);
 }
 
 void tcp_lost(struct tcp_ep *ep, int error)

@@ -58,10 +58,11 @@ static void tcp_close(struct net_iface *iface)
 	}
 	for (struct tcp_early *e = f->early, *next; e; e = next) {
 		next = e->next;
+		shutdown(e->fd, SHUT_RDWR);
 		close(e->fd);
 		free(e);
 	}
-	tcp_unwatch(&f->listen);
+	tcp_unwatch(f, &f->listen);
 	if (f->epfd >= 0)
 		close(f->epfd);
 	free(f);
@@ -139,8 +140,6 @@ static int tcp_describe(const struct net_ep *base, char *buf, size_t cap)
 
 /* ---- posting ------------------------------------------------------------------------------------------------------- */
 
-enum { SENDS };         /* of net_op.priv: is it a send? */
-
 /* False: the operation is over already. */
 static bool post(struct tcp_chan *c, struct net_op *op, struct net_fifo *q, uint32_t *seq)
 {
@@ -149,7 +148,6 @@ static bool post(struct tcp_chan *c, struct net_op *op, struct net_fifo *q, uint
 	op->status = 0;
 	op->done = op->avail = 0;
 	op->view = NULL;
-	op->priv[SENDS] = q == &c->sends;
 	if (c->ep->base.status) {
 		net_op_end(op, c->ep->base.status);
 		return false;
@@ -187,8 +185,10 @@ static void tcp_recv(struct net_op *op)
 static void tcp_advance(struct net_op *op)
 {
 	struct tcp_chan *c = chan_of(op);
-	if (op->priv[SENDS] && c->sends.head == op)
+	if (c->sends.head == op)
 		tcp_send_some(c);
+	else if (c->recvs.head == op)
+		tcp_recv_some(c);
 }
 
 /* ---- moving -------------------------------------------------------------------------------------------------------- */
@@ -207,10 +207,10 @@ static void chan_event(struct tcp_chan *c, uint32_t events)
 }
 
 /* What changes rarely: the listening socket, handshakes, deaths of idle connections. */
-static int look_around(struct tcp_iface *f)
+static void look_around(struct tcp_iface *f)
 {
 	struct epoll_event ev[EVENTS];
-	int n = epoll_wait(f->epfd, ev, EVENTS, 0), moved = 0;
+	int n = epoll_wait(f->epfd, ev, EVENTS, 0);
 	for (int i = 0; i < n; i++) {
 		struct tcp_watch *w = ev[i].data.ptr;
 		if (w->fd < 0)
@@ -221,10 +221,8 @@ static int look_around(struct tcp_iface *f)
 			tcp_handshake(f, (struct tcp_young *)w);
 		else
 			chan_event((struct tcp_chan *)w, ev[i].events);
-		moved |= w->kind != WATCH_CHANNEL || w->fd < 0;
 	}
 	tcp_sweep(f, false);
-	return moved;
 }
 
 /* A channel without operations stays in the list while the epoll set still wakes for it; arm() ends that. */
@@ -246,8 +244,10 @@ static int tcp_progress(struct net_iface *iface)
 			*p = c->next;
 	}
 	if ((f->look && !moved) || ++f->turn % RARELY == 0)
-		moved |= look_around(f);
+		look_around(f);
 	f->look -= f->look > 0;
+	moved |= f->news;
+	f->news = false;
 	return moved;
 }
 

@@ -9,7 +9,7 @@
  *        +- young                     connections not authenticated yet: the higher rank dialled, or a stranger did
  *        +- early                     authenticated, for a peer that we have not connected to yet
  *
- *      chan:  NONE --(post, higher rank)--> DIALLING --(proved)--> UP
+ *      chan:  NONE --(post, higher rank)--> DIALLING --(welcome)-> UP
  *             NONE --(accepted, proved)---------------------------> UP         an endpoint that failed has every fd at -1 and ep.status set
  *
  * Invariants: a young or early connection has moved no byte of a message. The FIFO's first operation alone is on the wire. Payload reaches
@@ -29,6 +29,7 @@ enum {
 	TCP_CANDIDATES = 16,
 	TCP_YOUNG = 256,                /* handshakes at a time; more wait in the listening socket's queue */
 	TCP_HANDSHAKE_MS = 4000,       /* between two steps of a stranger's handshake */
+	TCP_RETRY_MS = 1000,            /* without listening, when there are no resources for another connection */
 	TCP_CONNECT_MS = 5000           /* for one address, when there is another to try */
 };
 
@@ -88,7 +89,8 @@ struct tcp_iface {
 	int sockbuf;                    /* 0: the system's own tuning */
 	unsigned turn;
 	uint8_t look;                   /* so many progress() calls look at the epoll set, having been armed */
-	bool warned;
+	bool warned, news;              /* news: a channel came up or an endpoint failed, and progress() has not told yet */
+	int64_t listen_at;              /* listen.events == 0: not before */
 	struct tcp_place place;
 	struct iface addr[TCP_CANDIDATES];
 	int naddr;
@@ -112,7 +114,7 @@ int tcp_addr_text(const struct tcp_addr *a, char *buf, size_t cap);
 /* conn.c: from nothing to an authenticated connection */
 int tcp_listen(struct tcp_iface *f, const char *want);
 int tcp_watch(struct tcp_iface *f, struct tcp_watch *w, uint32_t events);       /* add or modify; to the epoll set */
-void tcp_unwatch(struct tcp_watch *w);                          /* closes the descriptor, which leaves the set */
+void tcp_unwatch(struct tcp_iface *f, struct tcp_watch *w);     /* takes the descriptor from the set and closes it */
 void tcp_dial(struct tcp_chan *c);
 void tcp_adopt(struct tcp_ep *ep);                              /* take over early connections */
 void tcp_accept(struct tcp_iface *f);
