@@ -473,13 +473,17 @@ int shm_door_open(struct shm_iface *s)
 	return shm_watch_add(s, &s->door, EPOLLIN);
 }
 
-/* One event at a time: handling one may free what the next would point to. */
+/*
+ * One event at a time: handling one may free what the next would point to. All but the door's count: an eventfd's was taken from a sleeper,
+ * who has to look again; but a caller who cannot be let in, for lack of descriptors, stays at the door, and a guest has events of its own.
+ */
 int shm_poll(struct shm_iface *s)
 {
 	struct epoll_event ev;
-	int n = 0;
-	for (; n < 64 && epoll_wait(s->epfd, &ev, 1, 0) == 1; n++) {
+	int moved = 0;
+	for (int n = 0; n < 64 && epoll_wait(s->epfd, &ev, 1, 0) == 1; n++) {
 		struct shm_watch *w = ev.data.ptr;
+		moved |= w != &s->door;
 		w->event(s, w, ev.events);
 	}
 	for (struct shm_ep *e = s->unsettled ? s->eps : NULL; e; e = e->next)
@@ -492,5 +496,5 @@ int shm_poll(struct shm_iface *s)
 			all &= e->state != SHM_UP || shm_lent_sweep(e);
 		s->frees = all ? frees : s->frees;
 	}
-	return n > 0;
+	return moved;
 }

@@ -15,9 +15,12 @@
  *                     lane share, so one counter each way (ready, back.bytes) serves any number of them
  *
  * Ordering. Every byte of an area has one writer, and passes to the reader by a release store that the reader's acquire load sees:
- *  - line n is written whole, then its flag becomes n + 1. The flag of a lap is never the one of the lap before, nor 0. Lines behind a head
- *    have no flag: they are written before the head's. The owner writes line n + 128 only after back.lines > n, which the reader stores
- *    (release) after its last look at line n.
+ *  - line n is written whole, then its flag becomes n + 1. Lines behind a head have no flag: they are written before the head's. The
+ *    owner writes line n + 128 only after back.lines > n, which the reader stores (release) after its last look at line n.
+ *  - the reader looks at one line that is not written yet: the one behind the last message. What lies there must not look like its flag.
+ *    The flag of the lap before differs. Where there is something else (bytes of a message, or what a SKIP left standing), the owner
+ *    stores n, which is not n + 1, as line n's flag before it publishes the message in front of it. Line 0 of a lap always held a flag:
+ *    nothing crosses the ring's end.
  *  - bytes [.., ready) of slots or lent memory are written before `ready` (or the head, which carries a first value of it) is stored, and
  *    are not written again before back.bytes has passed them; the reader stores that (release) after its last look.
  *  - positions are 64-bit and never wrap; the flag is their low half, of which 128 in a row differ.
@@ -36,7 +39,7 @@
 #include <stdatomic.h>
 
 enum {
-	SHM_LINES = 128,        /* of a lane; more than a batch of consumed lines plus two of the longest short messages */
+	SHM_LINES = 128,        /* of a lane; more than a batch of consumed lines, two of the longest short messages, and one more */
 	SHM_BATCH = 32,         /* consumed lines are told in batches */
 	SHM_IN_HEAD = 32,       /* bytes that fit into the head line */
 	SHM_SHORT = NET_SHORT,  /* bytes of the longest short message */

@@ -99,11 +99,15 @@ static bool rx_pull(struct shm_rx *r, void *to, size_t at, size_t n)
 	return broken(r, got < 0 ? strerror(errno) : "its memory is gone");
 }
 
-/* Fetch the bytes at `at` (n are ready) into the staging buffer; how many are there. */
-static size_t rx_stage(struct shm_rx *r, size_t at, size_t n)
+/* Fetch the bytes at op->done (n are ready) into the staging buffer, no part of a grain that goes on; how many are there. */
+static size_t rx_stage(struct shm_rx *r, const struct net_op *op, size_t n)
 {
-	size_t slot = (size_t)(r->end.mask + 1) / SHM_SLOTS;
-	if (at >= r->staged_end && n) {
+	size_t slot = (size_t)(r->end.mask + 1) / SHM_SLOTS, at = op->done;
+	if (at >= r->staged_end) {
+		if (at + n < op->head.len)
+			n -= n % NET_GRAIN;
+		if (!n)
+			return 0;
 		if (!r->stage && !(r->stage = aligned_alloc(SHM_PAGE, slot)))
 			return broken(r, "no memory to stage a message");
 		n = n < slot ? n : slot;
@@ -120,7 +124,7 @@ static size_t rx_bytes(struct shm_rx *r, const struct net_op *op, const void **p
 {
 	size_t at = op->done, n = rx_ready(r, op) - at;
 	if (r->kind == SHM_PULL && op->flags & NET_VIEW) {
-		n = rx_stage(r, at, n);
+		n = rx_stage(r, op, n);
 		*p = r->stage + (at - r->staged);
 	} else if (r->kind == SHM_SLOT) {
 		uint64_t pos = (r->base + at) & r->end.mask;

@@ -42,9 +42,11 @@ struct shm_tx {
 	struct net_fifo queue, await;
 	uint64_t line, room;            /* next line to write; lines consumed, as last seen */
 	uint64_t next, released;        /* stream: where the next long message starts; released, as last seen */
+	uint64_t settled;               /* released, when lent messages were last compared with it */
 	uint64_t floor;                 /* stream: nothing before it is in the ring of slots */
 	uint64_t base, sent;            /* the message at queue's head, once kind is set */
 	uint32_t kind, seq;
+	bool worn[SHM_LINES];           /* a message's bytes, or an older lap's line, lie where the flag of this one will be */
 };
 
 struct shm_rx {
@@ -127,7 +129,7 @@ void shm_ep_lost(struct shm_ep *e, int status, const char *why);        /* fail 
 void shm_guest_free(struct shm_iface *s, struct shm_guest *g);
 int shm_watch_add(struct shm_iface *s, struct shm_watch *w, uint32_t events);
 void shm_watch_close(struct shm_iface *s, struct shm_watch *w);
-int shm_poll(struct shm_iface *s);                                      /* connections; 1 when anything happened */
+int shm_poll(struct shm_iface *s);                                      /* connections; 1 when anything moved */
 int shm_ep_read(struct shm_ep *e);                                      /* frames that have come; negative errno at the connection's end */
 void *shm_map(int fd, size_t len, bool write);                          /* NULL when it is not a sealed memfd of that length */
 int shm_memfd(const char *name, size_t len);

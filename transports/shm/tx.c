@@ -26,15 +26,16 @@ static bool tx_room(struct shm_tx *t, size_t need)
 	return t->line + need - room <= SHM_LINES;
 }
 
-/* n lines in a row, or NULL when the ring is full. */
+/* n lines in a row, and the one after them to be made ready for the peer's look; or NULL when the ring is full. */
 static struct shm_line *tx_lines(struct shm_tx *t, size_t n)
 {
 	size_t at = t->line % SHM_LINES, skip = at + n > SHM_LINES ? SHM_LINES - at : 0;
 	struct shm_line *line = t->end.mine->line;
-	if (!tx_room(t, skip + n))
+	if (!tx_room(t, skip + n + 1))
 		return NULL;
 	if (skip) {
-		line[at].kind = SHM_SKIP;
+		memset(t->worn + at + 1, true, skip - 1);
+		line[at].kind = SHM_SKIP;       /* the peer looks at line 0 next, which no body ever wears */
 		atomic_store_explicit(&line[at].flag, (uint32_t)t->line + 1, memory_order_release);
 		t->line += skip;
 		at = 0;
@@ -45,6 +46,11 @@ static struct shm_line *tx_lines(struct shm_tx *t, size_t n)
 /* The message's bytes (or their place) are written: let the peer see it. */
 static void tx_publish(struct shm_tx *t, struct shm_line *l, const struct net_op *op, enum shm_kind kind, size_t lines)
 {
+	size_t next = (t->line + lines) % SHM_LINES;
+	if (t->worn[next]) {
+		atomic_store_explicit(&t->end.mine->line[next].flag, (uint32_t)(t->line + lines), memory_order_relaxed);
+		t->worn[next] = false;
+	}
 	l->kind = kind;
 	l->head = op->head;
 	atomic_store_explicit(&l->flag, (uint32_t)t->line + 1, memory_order_release);
@@ -59,6 +65,8 @@ static int tx_short(struct shm_tx *t, struct net_op *op)
 		return 0;
 	if (len)
 		memcpy(body ? (unsigned char *)(l + 1) : l->bytes, op->buf, len);
+	if (body)
+		memset(t->worn + t->line % SHM_LINES + 1, true, body);
 	tx_publish(t, l, op, SHM_LINE, 1 + body);
 	shm_wake(t->end.e, SHM_ASLEEP);
 	net_fifo_pop(&t->queue);
@@ -68,17 +76,13 @@ static int tx_short(struct shm_tx *t, struct net_op *op)
 }
 
 /* Learn how far the peer has released the stream. */
-static bool tx_learn(struct shm_tx *t)
+static void tx_learn(struct shm_tx *t)
 {
 	uint64_t released = atomic_load_explicit(&t->end.its->back.bytes, memory_order_acquire);
-	if (released == t->released)
-		return false;
-	if (released < t->released || released > (t->kind ? t->base + shm_grain(t->sent) : t->next)) {
+	if (released < t->released || released > (t->kind ? t->base + shm_grain(t->sent) : t->next))
 		shm_ep_lost(t->end.e, TUTTI_ERR_PEER, "its byte counter is broken");
-		return false;
-	}
-	t->released = released;
-	return true;
+	else
+		t->released = released;
 }
 
 static size_t released_of(const struct shm_tx *t, uint64_t base, size_t len)
@@ -90,8 +94,14 @@ static size_t released_of(const struct shm_tx *t, uint64_t base, size_t len)
 static int tx_settle(struct shm_tx *t)
 {
 	bool lent = t->kind == SHM_MEM || t->kind == SHM_PULL;
-	if ((!t->await.head && !lent) || !tx_learn(t))
+	if (!t->await.head && !lent)
 		return 0;
+	tx_learn(t);
+	if (t->end.e->ep.status)                /* lost: nothing is lent any more */
+		return 1;
+	if (t->settled == t->released)          /* what others learned counts too */
+		return 0;
+	t->settled = t->released;
 	struct net_op *op;
 	while ((op = t->await.head)) {
 		op->done = released_of(t, op->priv[0], op->head.len);
@@ -120,10 +130,12 @@ static void tx_start(struct shm_tx *t, const struct net_op *op)
 	}
 }
 
-/* Bytes of the ring that are free from pos on. */
+/* Bytes of the ring that are free from pos on, in whole grains. Lent messages before pos count as used; they can exceed the ring. */
 static size_t tx_space(const struct shm_tx *t, uint64_t pos)
 {
-	return t->end.mask + 1 - (pos - (t->released > t->floor ? t->released : t->floor));
+	uint64_t size = t->end.mask + 1, from = t->released & ~(uint64_t)(NET_GRAIN - 1);
+	uint64_t used = pos - (from > t->floor ? from : t->floor);
+	return used < size ? size - used : 0;
 }
 
 /* Copy into the ring what is ready and fits, a piece at most. Returns the message's bytes that the peer may read. */
