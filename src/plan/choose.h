@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which algorithm, how many channels, what slice: today by rules that were measured (docs/design.md), the same on every rank because everything that they
+ * Which algorithm, how many channels, what slice: today by a table of rules (choose.c), measured on one machine, the same on every rank because everything that they
  * look at is: nothing here may depend on this rank's buffers, place or luck.
  */
 #ifndef PLAN_CHOOSE_H
@@ -15,7 +15,6 @@ struct query {
 	uint64_t bytes;                 /* of one rank's count */
 	bool commutes;                  /* false: only algorithms that keep rank order */
 	bool one_machine;               /* no network between any two ranks */
-	bool crowded;                   /* more ranks than cores on a machine */
 };
 
 struct choice {
