@@ -136,8 +136,11 @@ static void bind_queues(struct plan *p)
 		to->steps = at;
 		to->n = 0;
 		for (uint32_t i = 0; i < p->nsteps; i++)
-			if (p->steps[i].channel * 2u + (p->steps[i].op == STEP_SEND) == q)
+			if (p->steps[i].channel * 2u + (p->steps[i].op == STEP_SEND) == q) {
+				p->steps[i].queue = p->nqueues;
+				p->steps[i].nth = to->n;
 				at[to->n++] = i;
+			}
 		at += to->n;
 		if (to->n)
 			p->queue_id[p->nqueues++] = (uint8_t)q;

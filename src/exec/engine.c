@@ -48,9 +48,9 @@ static int refill(struct engine *e, int order)
 
 int scratch_take(struct engine *e, size_t bytes, struct scratch **s)
 {
-	int order = SCRATCH_LEAST;
-	while (order < SCRATCH_ORDERS - 1 && (size_t)1 << order < bytes)
-		order++;
+	int order = bytes <= (size_t)1 << SCRATCH_LEAST ? SCRATCH_LEAST : 64 - __builtin_clzll(bytes - 1);
+	if (order >= SCRATCH_ORDERS)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for %zu bytes of scratch", bytes);
 	if (!e->scratch[order]) {
 		int status = refill(e, order);
 		if (status < 0)
@@ -126,7 +126,7 @@ int engine_start(struct engine *e, struct plan *plan, const void *in, void *out,
 	r->next = NULL;
 	*e->last = r;
 	e->last = &r->next;
-	run_progress(r);
+	run_start(r);
 	*run = r;
 	return TUTTI_OK;
 }

@@ -30,6 +30,7 @@ struct bound {                          /* one step */
 	bool user;                      /* not merely a send from scratch: the request is not complete for the user before this step is */
 	int scale;                      /* divide the result by this (avg's last step), else 1 */
 	size_t len, dst, src;           /* bytes; offsets in their buffers */
+	uint32_t queue, nth;            /* plan.queue[queue].steps[nth] is this step */
 	uint32_t op0, npeers;           /* messages: run.ops[op0 ... op0 + npeers) */
 	const int32_t *peers;
 	uint32_t own_place;             /* recv_reduce: this rank's operand comes after so many of the peers' */

@@ -97,40 +97,43 @@ static inline size_t limit(struct run *r, const struct bound *x, struct step_run
 
 /* ---- steps ---------------------------------------------------------------------------------------------------------- */
 
-static void open_message(struct run *r, const struct bound *x, struct net_op *op, struct net_ep *ep, size_t lim)
+/* What is the same in every start of the plan is set at the first. */
+static int message_new(struct run *r, const struct bound *x, struct net_op *op)
 {
-	int buf = x->op == STEP_SEND ? x->src_buf : x->dst_buf;
-	*op = (struct net_op){ .ep = ep, .mem = r->mem[buf], .limit = lim, .channel = x->channel };
-	op->buf = r->base[buf] + (x->op == STEP_SEND ? x->src : x->dst);
-	op->head = (struct net_head){ .sig = r->plan->sig, .len = x->len, .opnum = r->opnum };
-	if (x->op == STEP_SEND) {
-		ep->iface->t->send(op);
-		return;
-	}
-	if (x->op == STEP_RECV_REDUCE)
-		op->flags = NET_VIEW;
-	ep->iface->t->recv(op);
+	int peer = x->peers[op - (r->ops + x->op0)];
+	struct net_ep *ep;
+	if (world_ep(r->engine->world, peer, &ep) < 0)
+		return engine_fail(r->engine, TUTTI_ERR_UNSUPPORTED, "%s", err_last());
+	*op = (struct net_op){ .ep = ep, .channel = x->channel, .flags = x->op == STEP_RECV_REDUCE ? NET_VIEW : 0,
+		               .head = { .sig = r->plan->sig, .len = x->len } };
+	return TUTTI_OK;
 }
 
-static int step_open(struct run *r, uint32_t i)
+static int step_open(struct run *r, const struct bound *x, struct step_run *s)
 {
-	const struct bound *x = &r->plan->steps[i];
-	struct step_run *s = &r->steps[i];
-	struct engine *e = r->engine;
+	bool sends = x->op == STEP_SEND;
+	int buf = sends ? x->src_buf : x->dst_buf;
 	size_t lim = x->npeers ? limit(r, x, s) : 0;
 	s->state = STEP_OPEN;
-	for (uint32_t p = 0; p < x->npeers; p++) {
-		struct net_ep *ep = e->world->eps[x->peers[p]];
-		if (!ep && world_ep(e->world, x->peers[p], &ep) < 0)
-			return engine_fail(e, TUTTI_ERR_UNSUPPORTED, "%s", err_last());
-		open_message(r, x, &r->ops[x->op0 + p], ep, lim);
+	for (struct net_op *op = r->ops + x->op0, *end = op + x->npeers; op < end; op++) {
+		if (!op->ep && message_new(r, x, op) < 0)
+			return r->status;
+		op->buf = r->base[buf] + (sends ? x->src : x->dst);
+		op->mem = r->mem[buf];
+		op->limit = lim;
+		op->head.opnum = r->opnum;
+		if (sends)
+			op->ep->iface->t->send(op);
+		else
+			op->ep->iface->t->recv(op);
 	}
 	return TUTTI_OK;
 }
 
-static int step_failed(struct run *r, uint32_t i, const struct net_op *op)
+static int step_failed(struct run *r, const struct bound *x, const struct net_op *op)
 {
 	char name[96], mine[96], theirs[96];
+	uint32_t i = (uint32_t)(x - r->plan->steps);
 	const struct net_ep *ep = op->ep;
 	const char *over = ep->iface->t->name;
 	run_name(r, name, sizeof(name));
@@ -139,12 +142,12 @@ static int step_failed(struct run *r, uint32_t i, const struct net_op *op)
 		plan_sig_words(ep->got.sig, theirs, sizeof(theirs));
 		return engine_fail(r->engine, op->status, "%s: this rank called %s; rank %d called %s", name, mine, ep->peer, theirs);
 	}
-	return engine_fail(r->engine, op->status, "%s, channel %d, step %u %s %s rank %d over %s: %s", name, op->channel, i, step_names[r->plan->steps[i].op],
-	                   r->plan->steps[i].op == STEP_SEND ? "to" : "from", ep->peer, over, ep->why);
+	return engine_fail(r->engine, op->status, "%s, channel %d, step %u %s %s rank %d over %s: %s", name, op->channel, i, step_names[x->op],
+	                   x->op == STEP_SEND ? "to" : "from", ep->peer, over, ep->why);
 }
 
 /* Let the messages go on as far as the waits allow; see how far they have come: the slowest counts. */
-static int messages_move(struct run *r, uint32_t i, const struct bound *x, struct step_run *s)
+static int messages_move(struct run *r, const struct bound *x, struct step_run *s)
 {
 	size_t before = s->done, granted = s->granted, lim = limit(r, x, s), done = SIZE_MAX;
 	uint32_t left = 0;
@@ -155,7 +158,7 @@ static int messages_move(struct run *r, uint32_t i, const struct bound *x, struc
 			op->ep->iface->t->advance(op);
 		}
 		if (op->status < 0)
-			return step_failed(r, i, op);
+			return step_failed(r, x, op);
 		left += !op->complete;
 		if (op->done < done)
 			done = op->done;
@@ -175,14 +178,14 @@ static size_t portion(const struct run *r, const struct bound *x, size_t from, s
 	return from + n == x->len ? n : n - n % NET_GRAIN;
 }
 
-static int recv_reduce_move(struct run *r, uint32_t i, const struct bound *x, struct step_run *s)
+static int recv_reduce_move(struct run *r, const struct bound *x, struct step_run *s)
 {
 	struct net_op *ops = &r->ops[x->op0];
 	size_t to = limit(r, x, s);
 	uint32_t k = 0, left = 0;
 	for (uint32_t p = 0; p < x->npeers; p++) {
 		if (ops[p].status < 0)
-			return step_failed(r, i, &ops[p]);
+			return step_failed(r, x, &ops[p]);
 		if (ops[p].done + ops[p].avail < to)
 			to = ops[p].done + ops[p].avail;
 		left += !ops[p].complete;
@@ -230,48 +233,51 @@ static int local_move(struct run *r, const struct bound *x, struct step_run *s)
 	return n || s->state == STEP_DONE;
 }
 
-static int step_move(struct run *r, uint32_t i)
+static inline int step_move(struct run *r, const struct bound *x, struct step_run *s)
 {
-	const struct bound *x = &r->plan->steps[i];
-	struct step_run *s = &r->steps[i];
 	if (!x->npeers)
 		return local_move(r, x, s);
-	return x->op == STEP_RECV_REDUCE ? recv_reduce_move(r, i, x, s) : messages_move(r, i, x, s);
+	return x->op == STEP_RECV_REDUCE ? recv_reduce_move(r, x, s) : messages_move(r, x, s);
 }
 
 /* ---- queues --------------------------------------------------------------------------------------------------------- */
 
-/* Move step i; true when it is over. */
-static inline bool step_over(struct run *r, uint32_t i, int *moved)
+/* Move a step; true when it is over. */
+static inline bool step_over(struct run *r, const struct bound *x, struct step_run *s, int *moved)
 {
-	*moved += step_move(r, i);
-	if (r->steps[i].state < STEP_DONE)
+	*moved += step_move(r, x, s);
+	if (s->state < STEP_DONE)
 		return false;
 	r->left--;
-	r->left_user -= r->plan->steps[i].user;
+	r->left_user -= x->user;
 	return true;
 }
 
-static int queue_open(struct run *r, const struct queue *q, struct queue_run *s, uint64_t *turn)
+/* Open step i, the next of its queue; false: not now. */
+static inline __attribute__((always_inline)) bool queue_open_one(struct run *r, uint32_t i, int *moved)
+{
+	const struct bound *x = &r->plan->steps[i];
+	struct step_run *step = &r->steps[i];
+	struct queue_run *s = &r->queues[x->queue];
+	if (s->nactive == RUN_WINDOW || (!x->len && !waits_complete(r, x)))     /* no element to wait for: the whole step waits */
+		return false;
+	if (step_open(r, x, step) < 0)
+		return false;
+	s->opened++;
+	++*moved;
+	if (!step_over(r, x, step, moved))
+		s->active[s->nactive++] = i;
+	if (s->opened == r->plan->queue[x->queue].n)
+		++r->engine->turn[r->plan->queue_id[x->queue]];
+	return !r->status;
+}
+
+static int queue_open(struct run *r, const struct queue *q, struct queue_run *s, uint64_t turn)
 {
 	int moved = 0;
-	if (*turn != s->place)
-		return 0;
-	while (s->opened < q->n && s->nactive < RUN_WINDOW) {
-		uint32_t i = q->steps[s->opened];
-		if (!r->plan->steps[i].len && !waits_complete(r, &r->plan->steps[i]))
-			break;          /* no element to wait for: the whole step waits */
-		if (step_open(r, i) < 0)
-			return 1;
-		s->opened++;
-		moved++;
-		if (!step_over(r, i, &moved))
-			s->active[s->nactive++] = i;
-		if (r->status < 0)
-			return 1;
-	}
-	if (s->opened == q->n)
-		++*turn;
+	if (turn == s->place)
+		while (s->opened < q->n && queue_open_one(r, q->steps[s->opened], &moved))
+			;
 	return moved;
 }
 
@@ -281,7 +287,7 @@ static int queue_move(struct run *r, struct queue_run *s)
 	uint32_t kept = 0;
 	for (uint32_t a = 0; a < s->nactive; a++) {
 		uint32_t i = s->active[a];
-		if (!step_over(r, i, &moved))
+		if (!step_over(r, &r->plan->steps[i], &r->steps[i], &moved))
 			s->active[kept++] = i;
 		if (r->status < 0)
 			return 1;
@@ -299,9 +305,27 @@ int run_progress(struct run *r)
 		if (s->nactive)
 			moved += queue_move(r, s);
 		if (s->opened < p->queue[q].n && !r->status)
-			moved += queue_open(r, &p->queue[q], s, &r->engine->turn[p->queue_id[q]]);
+			moved += queue_open(r, &p->queue[q], s, r->engine->turn[p->queue_id[q]]);
 	}
 	return moved;
+}
+
+/*
+ * The first steps are opened in the schedule's order, so that bytes are ready when they are to be sent, and sent before anything is waited for. While all
+ * before a step are over, it has nothing to wait for.
+ */
+void run_start(struct run *r)
+{
+	const struct plan *p = r->plan;
+	int moved = 0;
+	for (uint32_t i = 0; i < p->nsteps && i < RUN_WINDOW && !r->status; i++) {
+		const struct bound *x = &p->steps[i];
+		struct queue_run *s = &r->queues[x->queue];
+		if (r->left == p->nsteps - i)
+			r->steps[i].granted = x->len;
+		if (s->opened == x->nth && r->engine->turn[p->queue_id[x->queue]] == s->place)
+			queue_open_one(r, i, &moved);
+	}
 }
 
 bool run_done(const struct run *r)
@@ -355,8 +379,10 @@ int run_new(struct run **run, struct engine *e, struct plan *p, const void *in, 
 		p->idle = r;
 		return TUTTI_ERR_NOMEM;
 	}
-	for (uint32_t i = 0; i < p->nsteps; i++)
-		r->steps[i] = (struct step_run){ 0 };
+	for (struct step_run *x = r->steps, *end = x + p->nsteps; x < end; x++) {
+		x->done = x->granted = 0;
+		x->state = STEP_CLOSED;
+	}
 	for (uint32_t q = 0; q < p->nqueues; q++)
 		r->queues[q].opened = r->queues[q].nactive = 0;
 	r->engine = e;

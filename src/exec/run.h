@@ -41,6 +41,9 @@ struct run {
 int run_new(struct run **run, struct engine *e, struct plan *plan, const void *in, void *out);
 void run_recycle(struct run *run);      /* not held, left == 0 or failed with nothing posted */
 
+/* Once, when it has its number and its places in the queues: open the first steps, and move them. */
+void run_start(struct run *run);
+
 /* Open, move, close what can be; positive when anything moved. A failure calls engine_fail. */
 int run_progress(struct run *run);
 

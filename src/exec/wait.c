@@ -23,7 +23,7 @@ enum { LOOK = 128, SPIN_LOOK = 16, SLEEP_FDS = 64, SLEEP_ENGINES = 32, CROWDED_M
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct engine *engines;
 static atomic_int nengines;
-static _Thread_local char self;         /* its address names the thread */
+static _Thread_local char self __attribute__((tls_model("initial-exec")));      /* its address names the thread; one byte, so that it is found without a call */
 
 void wait_register(struct engine *e)
 {

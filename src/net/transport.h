@@ -64,7 +64,7 @@ struct net_op {
 	struct net_head head;
 	size_t limit;           /* bytes of buf the transport may touch: <= head.len; only grows. A view has none: the caller releases what it may */
 	uint8_t channel, flags;
-	/* the transport's; read by the caller */
+	/* the transport's; read by the caller; set anew by posting */
 	bool passive;           /* send: all is published, the peer can take the rest without any further call here (the bytes must stay until complete) */
 	bool complete;          /* done == len and the head has been exchanged; or status < 0. The transport does not touch the op again. */
 	int status;             /* 0, or negative once complete */
@@ -170,6 +170,15 @@ static inline bool net_head_check(struct net_op *op, const struct net_head *got)
 
 /* Fail an endpoint: the first reason stays; sets iface->dead. The transport then completes its operations with ep->status. */
 void net_ep_fail(struct net_ep *ep, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* A posted op starts like this: the first thing that send and recv do. */
+static inline void net_op_begin(struct net_op *op)
+{
+	op->passive = op->complete = false;
+	op->status = 0;
+	op->done = op->avail = 0;
+	op->view = NULL;
+}
 
 /* Complete op with status. */
 static inline void net_op_end(struct net_op *op, int status)

@@ -279,6 +279,7 @@ static int post(struct loop_iface *f, struct net_op *op)
 static void loop_send(struct net_op *op)
 {
 	int status = op->ep->status;
+	net_op_begin(op);
 	if (!status) {
 		pthread_mutex_lock(&hub);
 		status = post(own(op->ep), op);
@@ -414,6 +415,7 @@ static void loop_recv(struct net_op *op)
 {
 	struct loop_ep *e = (struct loop_ep *)op->ep;
 	struct line *l = &e->in[op->channel];
+	net_op_begin(op);
 	pthread_mutex_lock(&hub);
 	if ((op->flags & NET_VIEW) && !l->staging && !(l->staging = malloc(STAGING)))
 		net_ep_fail(op->ep, TUTTI_ERR_NOMEM, "no memory for staging");

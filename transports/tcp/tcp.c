@@ -144,10 +144,7 @@ static int tcp_describe(const struct net_ep *base, char *buf, size_t cap)
 static bool post(struct tcp_chan *c, struct net_op *op, struct net_fifo *q, uint32_t *seq)
 {
 	struct tcp_iface *f = tcp_iface_of(c->ep);
-	op->complete = op->passive = false;
-	op->status = 0;
-	op->done = op->avail = 0;
-	op->view = NULL;
+	net_op_begin(op);
 	if (c->ep->base.status) {
 		net_op_end(op, c->ep->base.status);
 		return false;
