@@ -74,8 +74,6 @@ static bool rx_match(struct shm_rx *r, struct net_op *op)
 		r->from = (const unsigned char *)&line[at + 1];
 		r->lines += (unsigned)(len + 63) / 64;
 	}
-	r->base = 0;
-	r->ready = len;
 	return at + r->lines <= SHM_LINES || broken(r, "a short message crosses the ring's end");
 }
 
@@ -120,9 +118,14 @@ static size_t rx_stage(struct shm_rx *r, const struct net_op *op, size_t n)
 }
 
 /* The readable bytes in a row at op->done; 0 when there are none, or the endpoint was lost. */
-static size_t rx_bytes(struct shm_rx *r, const struct net_op *op, const void **p)
+static inline size_t rx_bytes(struct shm_rx *r, const struct net_op *op, const void **p)
 {
-	size_t at = op->done, n = rx_ready(r, op) - at;
+	size_t at = op->done;
+	if (r->kind == SHM_LINE) {
+		*p = r->from + at;
+		return op->head.len - at;
+	}
+	size_t n = rx_ready(r, op) - at;
 	if (r->kind == SHM_PULL && op->flags & NET_VIEW) {
 		n = rx_stage(r, op, n);
 		*p = r->stage + (at - r->staged);

@@ -245,25 +245,29 @@ void shm_activate(struct shm_end *end)
 	s->active = end;
 }
 
-static bool post(struct net_op *op, struct net_fifo *queue, uint32_t *seq)
+/* False: it is over already. */
+static bool post(struct net_op *op, uint32_t *seq)
 {
-	op->done = op->avail = 0;
-	op->view = NULL;
-	op->status = TUTTI_OK;
-	op->complete = op->passive = false;
+	net_op_begin(op);
 	op->head.seq = (*seq)++;
-	if (op->ep->status) {
+	if (op->ep->status)
 		net_op_end(op, op->ep->status);
-		return false;
-	}
-	net_fifo_push(queue, op);
-	return queue->head == op && ((struct shm_ep *)op->ep)->state == SHM_UP;
+	return !op->ep->status;
 }
+
+static bool up(const struct net_op *op) { return ((const struct shm_ep *)op->ep)->state == SHM_UP; }
 
 static void shm_send(struct net_op *op)
 {
 	struct shm_tx *t = &((struct shm_ep *)op->ep)->tx[op->channel];
-	if (!post(op, &t->queue, &t->seq))
+	if (!post(op, &t->seq) || (up(op) && shm_tx_at_once(t, op)))
+		return;
+	if (op->ep->status) {                   /* lost in the attempt */
+		net_op_end(op, op->ep->status);
+		return;
+	}
+	net_fifo_push(&t->queue, op);
+	if (t->queue.head != op || !up(op))
 		return;
 	shm_tx_step(t);
 	if (t->queue.head || t->await.head)
@@ -273,7 +277,10 @@ static void shm_send(struct net_op *op)
 static void shm_recv(struct net_op *op)
 {
 	struct shm_rx *r = &((struct shm_ep *)op->ep)->rx[op->channel];
-	if (!post(op, &r->queue, &r->seq))
+	if (!post(op, &r->seq))
+		return;
+	net_fifo_push(&r->queue, op);
+	if (r->queue.head != op || !up(op))
 		return;
 	shm_rx_step(r);
 	if (r->queue.head)

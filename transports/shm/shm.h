@@ -151,6 +151,7 @@ void shm_region_unuse(struct shm_ep *e, uint64_t id);
 void shm_regions_free(struct shm_regions *t);
 
 /* tx.c, rx.c: 1 when anything moved */
+bool shm_tx_at_once(struct shm_tx *t, struct net_op *op);               /* op was sent; false: queue it */
 int shm_tx_step(struct shm_tx *t);
 int shm_rx_step(struct shm_rx *r);
 void shm_rx_release(struct shm_rx *r, struct net_op *op, size_t n);

@@ -69,10 +69,15 @@ static int tx_short(struct shm_tx *t, struct net_op *op)
 		memset(t->worn + t->line % SHM_LINES + 1, true, body);
 	tx_publish(t, l, op, SHM_LINE, 1 + body);
 	shm_wake(t->end.e, SHM_ASLEEP);
-	net_fifo_pop(&t->queue);
 	op->done = len;
 	net_op_end(op, TUTTI_OK);
 	return 1;
+}
+
+/* Most messages are short, find nothing ahead of them, and never see the queue. */
+bool shm_tx_at_once(struct shm_tx *t, struct net_op *op)
+{
+	return op->head.len <= SHM_SHORT && !t->queue.head && tx_short(t, op);
 }
 
 /* Learn how far the peer has released the stream. */
@@ -203,8 +208,11 @@ int shm_tx_step(struct shm_tx *t)
 	int moved = tx_settle(t);
 	struct net_op *op;
 	for (int turn = 0; turn < TURNS && (op = t->queue.head); turn++) {
-		if (!(op->head.len <= SHM_SHORT ? tx_short(t, op) : tx_long(t, op)))
+		bool is_short = op->head.len <= SHM_SHORT;
+		if (!(is_short ? tx_short(t, op) : tx_long(t, op)))
 			break;
+		if (is_short)
+			net_fifo_pop(&t->queue);
 		moved = 1;
 	}
 	return moved;
