@@ -2,7 +2,7 @@
 #
 # For shell tests, which start with: . "$top_srcdir/tests/tap.sh"; and end with: tap_done
 
-tap_n=0
+tap_n=0 tap_failed=0
 tap_dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$tap_dir"' EXIT
 trap 'exit 130' INT TERM
@@ -14,10 +14,18 @@ ok()
 	if [ "$1" -eq 0 ]; then
 		echo "ok $tap_n - $2"
 	else
+		tap_failed=$((tap_failed + 1))
 		echo "not ok $tap_n - $2"
 		[ ! -f "$tap_dir/log" ] || sed 's/^/# /' "$tap_dir/log"
 	fi
 	rm -f "$tap_dir/log"
+}
+
+# skip NAME WHY
+skip()
+{
+	tap_n=$((tap_n + 1))
+	echo "ok $tap_n - $1 # SKIP $2"
 }
 
 # succeeds NAME COMMAND...; fails NAME COMMAND...: run it with its output in $tap_dir/log. A crash or a time-out is no way to fail.
