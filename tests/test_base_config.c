@@ -115,7 +115,7 @@ Test(config, defaults, .init = clean)
 	cr_assert_eq(config_parse(&c), TUTTI_OK, "%s", err_last());
 	cr_assert_eq(c.timeout_ms, 30 * 60 * 1000);
 	cr_assert_eq(c.spin_us, -1);
-	cr_assert_str_eq(c.transport, "shm,tcp");
+	cr_assert_str_eq(c.transport, "shm,verbs,tcp");
 	cr_assert_str_eq(c.isa, "");
 }
 
@@ -129,7 +129,7 @@ Test(config, environment_wins_unless_empty, .init = clean)
 	cr_assert_eq(config_parse(&c), TUTTI_OK);
 	cr_assert_eq(c.slice, 65536);
 	cr_assert_str_eq(c.algo, "ring");
-	cr_assert_str_eq(c.transport, "shm,tcp");
+	cr_assert_str_eq(c.transport, "shm,verbs,tcp");
 }
 
 Test(config, bad_values_are_named, .init = clean)

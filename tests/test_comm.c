@@ -518,3 +518,36 @@ Test(comm, time_spent_elsewhere_is_no_wait)
 	c.timeout_ms = 2000;
 	cr_assert_eq(comms_run(2, &c, computes_between, NULL), 0);
 }
+
+/* ---- registered memory ------------------------------------------------------------------------------------------------- */
+
+static const char *registered(struct tutti_comm *c, void *ctx)
+{
+	(void)ctx;
+	enum { N = 40000 };
+	int n = tutti_comm_size(c), rank = tutti_comm_rank(c);
+	int32_t *x = malloc(N * sizeof(*x)), *shared;
+	struct tutti_mem *mem[3], *wrong = (struct tutti_mem *)x;
+	EXPECT(tutti_register(c, x, N * sizeof(*x), &mem[0]) == TUTTI_OK);
+	EXPECT(tutti_register(c, x + 10, 100, &mem[1]) == TUTTI_OK);    /* lies within */
+	EXPECT(tutti_register(c, x + N / 2, N * sizeof(*x), &mem[2]) == TUTTI_ERR_INVALID && strstr(tutti_last_error(c), "overlaps"));
+	EXPECT(tutti_mem_free(x) == TUTTI_ERR_INVALID);                 /* it is not tutti_mem_alloc's */
+	EXPECT(tutti_mem_alloc((void **)&shared, N * sizeof(*shared)) == TUTTI_OK);
+	EXPECT(tutti_register(c, shared, N * sizeof(*shared), &mem[2]) == TUTTI_OK);
+	for (int i = 0; i < N; i++)
+		x[i] = i + rank;
+	EXPECT(tutti_all_reduce(x, x, N, TUTTI_INT32, TUTTI_SUM, c) == TUTTI_OK);
+	EXPECT(tutti_all_reduce(x, shared, N, TUTTI_INT32, TUTTI_MAX, c) == TUTTI_OK);
+	for (int i = 0; i < N; i++)
+		EXPECT(x[i] == n * i + n * (n - 1) / 2 && shared[i] == x[i]);
+	EXPECT(tutti_deregister(c, wrong) == TUTTI_ERR_INVALID);
+	for (int i = 0; i < 2; i++)
+		EXPECT(tutti_deregister(c, mem[i]) == TUTTI_OK);
+	EXPECT(tutti_register(c, x + 1, 8, &mem[0]) == TUTTI_OK);       /* as new; left to the communicator's end */
+	EXPECT(tutti_deregister(c, mem[2]) == TUTTI_OK && tutti_mem_free(shared) == TUTTI_OK);
+	EXPECT(tutti_barrier(c) == TUTTI_OK);
+	free(x);
+	return NULL;
+}
+
+OVER_TRANSPORTS(registered_memory_is_used_and_stays_the_callers) { cr_assert_eq(run(3, *transport, registered), 0); }

@@ -199,10 +199,10 @@ EVERY_TRANSPORT(views_and_plain_receives_alternate)
 	free(in);
 }
 
-/* Pages that were never written cost nothing to send; a few bytes among them are looked for. */
-EVERY_TRANSPORT(a_message_of_more_than_4_gib_arrives)
+/* Four units, a GiB each where that can be had in time. Pages that were never written cost nothing to send; a few bytes among them are looked for. */
+EVERY_TRANSPORT(a_message_of_more_than_4_huge_units_arrives)
 {
-	const size_t gib = 1 << 30, len = 4 * gib + 1000003, marks[] = { 0, 4095, 2 * gib + 1, 4 * gib - 1, 4 * gib, len - 1 };
+	const size_t unit = HUGE_UNIT, len = 4 * unit + 1000003, marks[] = { 0, 4095, 2 * unit + 1, 4 * unit - 1, 4 * unit, len - 1 };
 	enum { MARKS = sizeof(marks) / sizeof(marks[0]) };
 	struct party w;
 	struct net_op s, r;

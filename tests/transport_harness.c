@@ -7,11 +7,13 @@
 
 /* ---- letters: instead of a control tree, boxes that forked ranks share ---- */
 
-enum { BOX = 256 };
+enum { BOX = 128, KNOWN = 64 };
 
-struct letter { int from; size_t len; unsigned char bytes[NET_LETTER_MAX]; };
-struct office { pthread_mutex_t lock; struct box { unsigned put, taken; struct letter letter[BOX]; } box[PARTY_MAX]; };
+/* key: where the communicator's key lies, the same place in forked ranks, tells communicators apart. */
+struct letter { const void *key; int from; size_t len; unsigned char bytes[NET_LETTER_MAX]; };
+struct office { pthread_mutex_t lock; struct box { int n; struct letter letter[BOX]; } box[PARTY_MAX]; };
 static struct office *office;
+static struct { const struct net_iface *f; const void *key; } known[KNOWN];
 
 __attribute__((constructor)) static void office_open(void)
 {
@@ -23,33 +25,55 @@ __attribute__((constructor)) static void office_open(void)
 	pthread_mutex_init(&office->lock, &shared);
 }
 
+/* The key of an interface; give: from now on. */
+static const void *key_of(const struct net_iface *f, const void *give)
+{
+	int i = 0;
+	pthread_mutex_lock(&office->lock);
+	while (i < KNOWN - 1 && known[i].f && known[i].f != f)
+		i++;
+	if (give)
+		known[i].f = f, known[i].key = give;
+	const void *key = known[i].key;
+	pthread_mutex_unlock(&office->lock);
+	return key;
+}
+
 static int office_post(void *ctx, const struct net_iface *from, int peer, const void *bytes, size_t len)
 {
 	struct box *b = &office->box[peer];
-	(void)ctx;
 	pthread_mutex_lock(&office->lock);
-	need(len <= NET_LETTER_MAX && b->put - b->taken < BOX, "a letter of %zu bytes, %u in the box", len, b->put - b->taken);
-	struct letter *l = &b->letter[b->put++ % BOX];
-	l->from = from->rank;
-	l->len = len;
+	need(len <= NET_LETTER_MAX && b->n < BOX, "a letter of %zu bytes, %d in the box", len, b->n);
+	struct letter *l = &b->letter[b->n++];
+	*l = (struct letter){ .key = ctx, .from = from->rank, .len = len };
 	memcpy(l->bytes, bytes, len);
 	pthread_mutex_unlock(&office->lock);
 	return TUTTI_OK;
 }
 
-void letters_deliver(struct net_iface *f)
+/* The next letter for f, taken out of its box. */
+static bool office_take(struct net_iface *f, struct letter *l)
 {
 	struct box *b = &office->box[f->rank];
-	for (;;) {
-		pthread_mutex_lock(&office->lock);
-		bool any = b->taken != b->put;
-		struct letter l = b->letter[b->taken % BOX];
-		b->taken += any;
-		pthread_mutex_unlock(&office->lock);
-		if (!any)
-			return;
-		f->t->letter(f, l.from, l.bytes, l.len);
+	const void *key = key_of(f, NULL);
+	int i = 0;
+	pthread_mutex_lock(&office->lock);
+	while (i < b->n && b->letter[i].key != key)
+		i++;
+	bool any = i < b->n;
+	if (any) {
+		*l = b->letter[i];
+		memmove(&b->letter[i], &b->letter[i + 1], (size_t)(--b->n - i) * sizeof(*l));
 	}
+	pthread_mutex_unlock(&office->lock);
+	return any;
+}
+
+void letters_deliver(struct net_iface *f)
+{
+	struct letter l;
+	while (office_take(f, &l))
+		f->t->letter(f, l.from, l.bytes, l.len);
 }
 
 /* ---- ranks ---- */
@@ -64,13 +88,14 @@ struct net_iface *rank_open(const char *transport, int rank, int n, const struct
 {
 	const struct net_transport *t = net_find(transport);
 	struct net_iface *f = NULL;
-	struct net_open o = { .rank = rank, .nranks = n, .post = { office_post, NULL }, .key = key, .config = config };
+	struct net_open o = { .rank = rank, .nranks = n, .post = { office_post, (void *)(uintptr_t)key }, .key = key, .config = config };
 	char found[NET_FOUND_MAX];
 	need(t, "no transport %s: %s", transport, err_last());
 	need(config_parse(config) == TUTTI_OK, "%s", err_last());
 	need(t->probe(config, found, sizeof(found)) == TUTTI_OK, "%s: %s", transport, err_last());
 	need(t->open(&f, &o) == TUTTI_OK, "%s: %s", transport, err_last());
 	need(f->rank == rank && f->nranks == n, "%s: the interface says who it is", transport);
+	key_of(f, key);
 	f->t = t;
 	addr->len = sizeof(addr->bytes);
 	need(t->address(f, addr->bytes, &addr->len) == TUTTI_OK, "%s: %s", transport, err_last());
@@ -92,7 +117,7 @@ static bool await(struct net_iface *f, struct pollfd *p)
 	enum { LOOK_MS = 20 };
 	struct box *b = &office->box[f->rank];
 	for (int64_t end = clock_after_ms(DEADLINE_MS); clock_ns() < end;)
-		if (poll(p, 1, LOOK_MS) > 0 || b->taken != b->put)
+		if (poll(p, 1, LOOK_MS) > 0 || b->n)
 			return true;
 	return false;
 }

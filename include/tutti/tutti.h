@@ -229,7 +229,11 @@ TUTTI_API int tutti_request_free(struct tutti_request **req);
 TUTTI_API int tutti_mem_alloc(void **ptr, size_t bytes);
 TUTTI_API int tutti_mem_free(void *ptr);       /* NULL is legal */
 
-/* Tell comm about memory of the caller's own that will be used often; stays the caller's, who deregisters it before freeing it. */
+/*
+ * Tell comm about memory of the caller's own that will be used often: verbs then moves it without copies. It stays the caller's, who deregisters it before
+ * freeing it. bytes > 0, any address; memory that overlaps other registered memory in part is refused (TUTTI_ERR_INVALID). Pages are pinned at the first use,
+ * and until the communicator's next call after tutti_deregister.
+ */
 struct tutti_mem;
 TUTTI_API int tutti_register(struct tutti_comm *comm, void *ptr, size_t bytes, struct tutti_mem **mem);
 TUTTI_API int tutti_deregister(struct tutti_comm *comm, struct tutti_mem *mem);

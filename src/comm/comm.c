@@ -93,6 +93,7 @@ static void comm_free(struct tutti_comm *c)
 	while (c->registered) {
 		struct tutti_mem *m = c->registered;
 		c->registered = m->next;
+		net_mem_free(m->region);
 		free(m);
 	}
 	free(c->transport);

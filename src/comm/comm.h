@@ -44,7 +44,7 @@ struct plans {
 	uint32_t n;
 };
 
-struct tutti_mem { struct tutti_mem *next; void *ptr; size_t bytes; };
+struct tutti_mem { struct tutti_mem *next; const struct net_mem *region; };      /* region NULL: it lies in another */
 
 struct tutti_comm {
 	struct engine engine;

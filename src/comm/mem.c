@@ -18,7 +18,7 @@ int tutti_mem_alloc(void **ptr, size_t bytes)
 int tutti_mem_free(void *ptr)
 {
 	const struct net_mem *m = ptr ? net_mem_find(ptr, 1) : NULL;
-	if (ptr && (!m || m->base != ptr))
+	if (ptr && (!m || m->base != ptr || m->fd < 0))
 		return err_set(TUTTI_ERR_INVALID, "ptr: expected an address from tutti_mem_alloc, got %p", ptr);
 	net_mem_free(m);
 	return TUTTI_OK;
@@ -33,7 +33,12 @@ int tutti_register(struct tutti_comm *c, void *ptr, size_t bytes, struct tutti_m
 	struct tutti_mem *m = malloc(sizeof(*m));
 	if (!m)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a registration");
-	*m = (struct tutti_mem){ c->registered, ptr, bytes };
+	*m = (struct tutti_mem){ .next = c->registered };
+	int status = net_mem_find(ptr, bytes) ? TUTTI_OK : net_mem_adopt(ptr, bytes, &m->region);       /* tutti_mem_alloc's is a region already */
+	if (status < 0) {
+		free(m);
+		return comm_error(c, status);
+	}
 	c->registered = m;
 	*mem = m;
 	return TUTTI_OK;
@@ -47,6 +52,7 @@ int tutti_deregister(struct tutti_comm *c, struct tutti_mem *mem)
 	if (!p || !*p)
 		return err_set(TUTTI_ERR_INVALID, "mem: expected a registration of this communicator, got %p", (void *)mem);
 	*p = mem->next;
+	net_mem_free(mem->region);
 	free(mem);
 	return TUTTI_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shareable memory. The table of regions is an immutable sorted array behind an atomic pointer: look-ups take no lock; a change publishes a new array and keeps
+ * Regions of memory. The table of regions is an immutable sorted array behind an atomic pointer: look-ups take no lock; a change publishes a new array and keeps
  * the old one, and the struct of a freed region, which a look-up in another thread may still be reading, until the process ends (a few words a change).
  */
 #define _GNU_SOURCE
@@ -38,9 +38,9 @@ static struct table *table_copy(void)
 	return t;
 }
 
+/* Called with the lock held. */
 static int table_add(const struct net_mem *m)
 {
-	pthread_mutex_lock(&lock);
 	struct table *t = table_copy();
 	if (t) {
 		size_t i = t->n++;
@@ -49,7 +49,6 @@ static int table_add(const struct net_mem *m)
 		t->row[i] = m;
 		atomic_store(&regions, t);
 	}
-	pthread_mutex_unlock(&lock);
 	return t ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for the table of shared regions");
 }
 
@@ -70,7 +69,10 @@ int net_mem_new(size_t bytes, const struct net_mem **mem)
 		goto fail;
 	}
 	m->id = atomic_fetch_add(&last_id, 1) + 1;
-	if (table_add(m) < 0)
+	pthread_mutex_lock(&lock);
+	int status = table_add(m);
+	pthread_mutex_unlock(&lock);
+	if (status < 0)
 		goto fail;
 	*mem = m;
 	return TUTTI_OK;
@@ -81,6 +83,31 @@ fail:
 		close(m->fd);
 	free(m);
 	return TUTTI_ERR_NOMEM;
+}
+
+static bool overlaps(const struct net_mem *m)
+{
+	const struct table *t = atomic_load(&regions);
+	bool found = false;
+	for (size_t i = 0; t && i < t->n; i++)
+		found |= (char *)m->base < (char *)t->row[i]->base + t->row[i]->len && (char *)t->row[i]->base < (char *)m->base + m->len;
+	return found;
+}
+
+int net_mem_adopt(void *p, size_t bytes, const struct net_mem **mem)
+{
+	struct net_mem *m = malloc(sizeof(*m));
+	if (!m)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for a region");
+	*m = (struct net_mem){ p, bytes, -1, atomic_fetch_add(&last_id, 1) + 1 };
+	pthread_mutex_lock(&lock);
+	int status = overlaps(m) ? err_set(TUTTI_ERR_INVALID, "[%p, +%zu) overlaps memory that is registered, or of tutti_mem_alloc", p, bytes) : table_add(m);
+	pthread_mutex_unlock(&lock);
+	if (status < 0)
+		free(m);
+	else
+		*mem = m;
+	return status;
 }
 
 void net_mem_free(const struct net_mem *mem)
@@ -99,6 +126,8 @@ void net_mem_free(const struct net_mem *mem)
 	}
 	atomic_fetch_add(&frees, 1);
 	pthread_mutex_unlock(&lock);
+	if (mem->fd < 0)
+		return;
 	if (next)
 		munmap(mem->base, mem->len);
 	close(mem->fd);

@@ -48,11 +48,11 @@ struct net_head {
 	uint32_t seq;           /* position in the FIFO, mod 2^32; filled and checked by the transport */
 };
 
-/* Memory that other processes can map (src/net/mem.c); what tutti_mem_alloc and scratch are made of. */
+/* Memory that is used often: a memfd that other processes can map (tutti_mem_alloc, scratch), or the caller's own (tutti_register). src/net/mem.c */
 struct net_mem {
 	void *base;
 	size_t len;
-	int fd;                 /* memfd */
+	int fd;                 /* memfd; -1: the caller's memory */
 	uint64_t id;            /* unique in this process, never used again */
 };
 
@@ -61,7 +61,7 @@ struct net_op {
 	/* the caller's; set before posting */
 	struct net_ep *ep;
 	void *buf;              /* send: source (never written); plain recv: destination; view: unused */
-	const struct net_mem *mem;      /* the region buf lies in, or NULL: private memory */
+	const struct net_mem *mem;      /* the region buf lies in, or NULL */
 	struct net_head head;
 	size_t limit;           /* bytes of buf the transport may touch: <= head.len; only grows. A view has none: the caller releases what it may */
 	uint8_t channel, flags;
@@ -215,10 +215,11 @@ static inline struct net_op *net_fifo_pop(struct net_fifo *f)
 	return op;
 }
 
-/* ---- shareable memory (src/net/mem.c). Any thread. --------------------------------------------------------------- */
+/* ---- regions (src/net/mem.c). Any thread. ------------------------------------------------------------------------- */
 
 int net_mem_new(size_t bytes, const struct net_mem **mem);      /* memfd, mapped shared, zeroed, page-aligned */
-void net_mem_free(const struct net_mem *mem);
+int net_mem_adopt(void *p, size_t bytes, const struct net_mem **mem);  /* the caller's; TUTTI_ERR_INVALID when it overlaps a region */
+void net_mem_free(const struct net_mem *mem);                           /* unmaps it, unless it is the caller's */
 const struct net_mem *net_mem_find(const void *p, size_t bytes);        /* the region that holds [p, p+bytes), or NULL; lock-free */
 bool net_mem_alive(uint64_t id);                                        /* not freed yet? */
 uint64_t net_mem_frees(void);           /* counts net_mem_free calls: a transport that exported regions looks for dead ones when it changes */

@@ -271,7 +271,7 @@ static void came(struct verbs_qp *q, uint32_t imm, uint32_t len)
 	unsigned kind = imm >> 28, channel = imm >> 24 & 15;
 	bool fits = channel < NET_CHANNELS && kind >= VERBS_MESSAGE && kind <= VERBS_CREDIT;
 	if (fits && kind == VERBS_MESSAGE)
-		e->rx[channel].arrived++;
+		verbs_rx_arrived(&e->rx[channel]);
 	else if (fits && kind == VERBS_ADVERT)
 		e->tx[channel].adverts++;
 	else if (fits && kind == VERBS_DATA)

@@ -106,7 +106,7 @@ static int rx_allow(struct verbs_rx *r)
 	return moved;
 }
 
-static bool rx_full(const struct verbs_rx *r) { return r->taken - r->told >= VERBS_SLOTS / 4; }
+static bool rx_full(const struct verbs_rx *r) { return r->taken - r->told >= VERBS_SLOTS / 2; }
 
 /* Free slots at the sender. */
 static void rx_free(struct verbs_rx *r)
@@ -119,6 +119,18 @@ static void rx_free(struct verbs_rx *r)
 }
 
 bool verbs_rx_owes(const struct verbs_rx *r) { return rx_full(r); }
+
+/* What a message tells besides; counters that would go back or too far are not believed. */
+void verbs_rx_arrived(struct verbs_rx *r)
+{
+	struct verbs_ep *e = r->end.e;
+	struct verbs_tx *t = &e->tx[r->end.channel];
+	const struct verbs_slot *m = &e->box->lane[r->end.channel].slot[r->arrived++ % VERBS_SLOTS];
+	if (m->freed > t->freed && m->freed <= t->slots)
+		t->freed = m->freed;
+	if (m->consumed > e->qp[0].room && m->consumed <= e->qp[0].immediates)
+		e->qp[0].room = m->consumed;
+}
 
 /* ---- messages ------------------------------------------------------------------------------------------------------- */
 

@@ -345,9 +345,12 @@ static int verbs_describe(const struct net_ep *ep, char *buf, size_t cap)
 		const struct verbs_port *p = &s->rail[i].port;
 		char gid[64];
 		size_t at = (size_t)n < cap ? (size_t)n : cap;
-		n += snprintf(buf + at, cap - at, "%s %s:%d %s gid %d %s, numa %d, %g Gb/s", i ? " +" : "", p->device, p->port,
-		              p->infiniband ? "InfiniBand" : "RoCE v2", p->gids[p->gid].index, verbs_gid_text(p->gids[p->gid].raw, gid, sizeof(gid)),
-		              p->numa, p->gbits);
+		if (i)
+			n += snprintf(buf ? buf + at : NULL, cap - at, " + %s:%d", p->device, p->port);
+		else
+			n += snprintf(buf ? buf + at : NULL, cap - at, " %s:%d %s gid %d %s, numa %d, %g Gb/s", p->device, p->port,
+			              p->infiniband ? "InfiniBand" : "RoCE v2", p->gids[p->gid].index, verbs_gid_text(p->gids[p->gid].raw, gid, sizeof(gid)),
+			              p->numa, p->gbits);
 	}
 	return n;
 }

@@ -49,7 +49,8 @@ enum {
 
 enum verbs_message { VERBS_WHOLE = 1, VERBS_LONG };
 
-struct verbs_slot { struct net_head head; uint32_t kind, unused[9]; unsigned char bytes[VERBS_SHORT]; };
+/* Every message carries what CREDIT would tell: of this FIFO's other direction, and of rail 0. */
+struct verbs_slot { struct net_head head; uint32_t kind, unused[5]; uint64_t freed, consumed; unsigned char bytes[VERBS_SHORT]; };
 _Static_assert(offsetof(struct verbs_slot, bytes) == 64, "bytes start at a cache line");
 
 struct verbs_advert {
@@ -235,4 +236,5 @@ int verbs_rx_step(struct verbs_rx *r);
 void verbs_rx_release(struct verbs_rx *r, struct net_op *op, size_t n);
 bool verbs_rx_piece(struct verbs_rx *r, uint32_t number, uint32_t len); /* false: broken */
 bool verbs_rx_owes(const struct verbs_rx *r);
+void verbs_rx_arrived(struct verbs_rx *r);                              /* a message */
 #endif
