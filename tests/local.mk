@@ -41,6 +41,14 @@ tests_unit_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_LDADD = libtutti_core.la $(CRITERION_LIBS)
 tests_unit_LDFLAGS = $(AM_LDFLAGS) -no-install
 
+# The transports' behaviour suite once more, for machines that have RDMA devices (tests/soft-roce); not run where there are none.
+tests_verbs_SOURCES = tests/transport_harness.c tests/transport_harness.h tests/test_transport.c tests/test_transport_fail.c \
+	tests/test_transport_sleep.c tests/test_transport_stream.c
+tests_verbs_CPPFLAGS = $(AM_CPPFLAGS) -DHARNESS_VERBS
+tests_verbs_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_verbs_LDADD = libtutti_core.la $(CRITERION_LIBS)
+tests_verbs_LDFLAGS = $(AM_LDFLAGS) -no-install
+
 # -- one file a program, of the same name, unless said otherwise
 LDADD = libtutti_core.la
 
@@ -62,7 +70,7 @@ SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 EXTRA_DIST += tests/soft-roce/kernel tests/soft-roce/init tests/soft-roce/guest tests/soft-roce/devices tests/soft-roce/vm tests/soft-roce/native tests/soft-roce/suite tests/soft-roce/check
 
-EXTRA_PROGRAMS = tests/unit $(TSAN_TESTS) $(FUZZ_TESTS)
+EXTRA_PROGRAMS = tests/unit tests/verbs $(TSAN_TESTS) $(FUZZ_TESTS)
 if FUZZ
 check_PROGRAMS += $(FUZZ_TESTS)
 RUN_TESTS = tests/fuzz.sh
@@ -72,7 +80,7 @@ check_PROGRAMS += $(TSAN_TESTS)
 RUN_TESTS = $(TSAN_TESTS)
 else
 if HAVE_CRITERION
-check_PROGRAMS += tests/unit $(TSAN_TESTS)
+check_PROGRAMS += tests/unit tests/verbs $(TSAN_TESTS)
 endif
 RUN_TESTS = tests/unit $(TSAN_TESTS) $(SH_TESTS)
 endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control tree after the meeting: exchange, first cause, deaths, the end, splitting. */
 #include "boot_crew.h"
+#include <boot/inner.h>
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <signal.h>
@@ -70,6 +71,68 @@ Test(boot_tree, blobs_of_every_size_reach_everybody)
 		crew_run(&c);
 		expect_all_ok(&c);
 	}
+}
+
+/* ---- letters ------------------------------------------------------------------------------------------------ */
+
+enum { LETTERS = 7, STRIDE = 11, LETTER = 300 };
+
+struct letters { int from[CREW_MAX], n; bool wrong; };
+
+static void take_letter(void *ctx, int from, const void *bytes, size_t len)
+{
+	struct letters *l = ctx;
+	const unsigned char *b = bytes;
+
+	l->wrong |= from < 0 || from >= CREW_MAX || len != LETTER || b[0] != l->from[from] || b[len - 1] != pattern(from, b[0]);
+	l->from[from]++;
+	l->n++;
+}
+
+/* Every rank writes to every STRIDE-th other: up, down and across, and to itself. */
+static void correspond(struct hand *h)
+{
+	struct letters got = { 0 };
+	int n = boot_size(h->b), rank = boot_rank(h->b), expected = 0, all[CREW_MAX];
+	unsigned char letter[LETTER] = { 0 };
+
+	boot_letters(h->b, take_letter, &got);
+	for (int r = 0; r < n; r++)
+		expected += (r + rank) % STRIDE == 0 ? LETTERS : 0;
+	for (int k = 0; k < LETTERS && !h->status; k++)
+		for (int to = 0; to < n && !h->status; to++) {
+			letter[0] = (unsigned char)k;
+			letter[LETTER - 1] = pattern(rank, (size_t)k);
+			if ((to + rank) % STRIDE == 0)
+				h->status = boot_post(h->b, to, letter, LETTER);
+		}
+	for (int64_t end = soon(); got.n < expected && !boot_poll(h->b) && clock_ns() < end;)
+		pause_ms(1);
+	if (got.n != expected || got.wrong)
+		hand_fails(h, -99, got.wrong ? "a letter was changed, or overtook another" : "letters are missing");
+	boot_allgather(h->b, &rank, all, sizeof rank, soon());  /* nobody leaves who has letters to pass on */
+	boot_letters(h->b, NULL, NULL);
+}
+
+Test(boot_tree, letters_reach_their_rank_in_order)
+{
+	struct crew c;
+
+	crew_make(&c, N, correspond);
+	crew_run(&c);
+	expect_all_ok(&c);
+}
+
+Test(boot_tree, letters_are_bounded)
+{
+	struct boot *b;
+	char long_one[BOOT_LETTER_MAX + 1] = "";
+
+	cr_assert_eq(tree_new(&b, 0, 3, false, true), TUTTI_OK);
+	cr_assert_eq(boot_post(b, 1, long_one, sizeof long_one), TUTTI_ERR_INTERNAL);
+	cr_assert_eq(boot_post(b, 3, long_one, 1), TUTTI_ERR_INTERNAL);
+	cr_assert_eq(boot_post(b, -1, long_one, 1), TUTTI_ERR_INTERNAL);
+	tree_free(b);
 }
 
 /* Each comes at another time each round: children run ahead of their parents, and must be kept apart. */

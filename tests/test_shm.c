@@ -213,7 +213,7 @@ Test(shm, a_slot_out_of_range_is_refused)
 		struct net_iface *f = NULL;
 		setenv("TUTTI_SHM_SLOT", bad[i], 1);
 		need(config_parse(&c) == TUTTI_OK, "%s", err_last());
-		need(net_find("shm")->open(&f, &(struct net_open){ 0, 2, &key, &c }) == TUTTI_ERR_CONFIG && !f, "%s", bad[i]);
+		need(net_find("shm")->open(&f, &(struct net_open){ .nranks = 2, .key = &key, .config = &c }) == TUTTI_ERR_CONFIG && !f, "%s", bad[i]);
 		need(strstr(err_last(), "TUTTI_SHM_SLOT: expected 4096..67108864"), "%s", err_last());
 	}
 }

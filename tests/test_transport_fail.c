@@ -171,7 +171,7 @@ EVERY_TRANSPORT(a_peer_may_connect_and_send_long_before_this_rank_does)
 }
 
 /* The dialler has another key: it is told; the others never notice. */
-EVERY_PROCESS_TRANSPORT(a_rank_with_another_key_is_refused)
+EVERY_SOCKET_TRANSPORT(a_rank_with_another_key_is_refused)
 {
 	struct party w = { .transport = transport, .n = 3 };
 	struct auth_key other;
@@ -285,8 +285,8 @@ static void die_idle(const char *transport, bool asleep)
 	couple_end(&c);
 }
 
-EVERY_PROCESS_TRANSPORT(a_death_is_seen_with_nothing_posted) { die_idle(transport, false); }
-EVERY_PROCESS_TRANSPORT(a_death_wakes_a_sleeper_with_nothing_posted) { die_idle(transport, true); }
+EVERY_SOCKET_TRANSPORT(a_death_is_seen_with_nothing_posted) { die_idle(transport, false); }
+EVERY_SOCKET_TRANSPORT(a_death_wakes_a_sleeper_with_nothing_posted) { die_idle(transport, true); }
 
 static void die_busy(const char *transport, bool asleep)
 {

@@ -3,6 +3,54 @@
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* ---- letters: instead of a control tree, boxes that forked ranks share ---- */
+
+enum { BOX = 256 };
+
+struct letter { int from; size_t len; unsigned char bytes[NET_LETTER_MAX]; };
+struct office { pthread_mutex_t lock; struct box { unsigned put, taken; struct letter letter[BOX]; } box[PARTY_MAX]; };
+static struct office *office;
+
+__attribute__((constructor)) static void office_open(void)
+{
+	pthread_mutexattr_t shared;
+	office = mmap(NULL, sizeof(*office), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	need(office != MAP_FAILED, "no memory for letters");
+	pthread_mutexattr_init(&shared);
+	pthread_mutexattr_setpshared(&shared, PTHREAD_PROCESS_SHARED);
+	pthread_mutex_init(&office->lock, &shared);
+}
+
+static int office_post(void *ctx, const struct net_iface *from, int peer, const void *bytes, size_t len)
+{
+	struct box *b = &office->box[peer];
+	(void)ctx;
+	pthread_mutex_lock(&office->lock);
+	need(len <= NET_LETTER_MAX && b->put - b->taken < BOX, "a letter of %zu bytes, %u in the box", len, b->put - b->taken);
+	struct letter *l = &b->letter[b->put++ % BOX];
+	l->from = from->rank;
+	l->len = len;
+	memcpy(l->bytes, bytes, len);
+	pthread_mutex_unlock(&office->lock);
+	return TUTTI_OK;
+}
+
+void letters_deliver(struct net_iface *f)
+{
+	struct box *b = &office->box[f->rank];
+	for (;;) {
+		pthread_mutex_lock(&office->lock);
+		bool any = b->taken != b->put;
+		struct letter l = b->letter[b->taken % BOX];
+		b->taken += any;
+		pthread_mutex_unlock(&office->lock);
+		if (!any)
+			return;
+		f->t->letter(f, l.from, l.bytes, l.len);
+	}
+}
 
 /* ---- ranks ---- */
 
@@ -16,9 +64,9 @@ struct net_iface *rank_open(const char *transport, int rank, int n, const struct
 {
 	const struct net_transport *t = net_find(transport);
 	struct net_iface *f = NULL;
-	struct net_open o = { .rank = rank, .nranks = n, .key = key, .config = config };
-	char found[256];
-	need(t, "no transport %s", transport);
+	struct net_open o = { .rank = rank, .nranks = n, .post = { office_post, NULL }, .key = key, .config = config };
+	char found[NET_FOUND_MAX];
+	need(t, "no transport %s: %s", transport, err_last());
 	need(config_parse(config) == TUTTI_OK, "%s", err_last());
 	need(t->probe(config, found, sizeof(found)) == TUTTI_OK, "%s: %s", transport, err_last());
 	need(t->open(&f, &o) == TUTTI_OK, "%s: %s", transport, err_last());
@@ -38,15 +86,27 @@ struct net_ep *rank_connect(struct net_iface *f, int peer, const struct address 
 	return ep;
 }
 
+/* A letter wakes nobody here: look for it now and then. */
+static bool await(struct net_iface *f, struct pollfd *p)
+{
+	enum { LOOK_MS = 20 };
+	struct box *b = &office->box[f->rank];
+	for (int64_t end = clock_after_ms(DEADLINE_MS); clock_ns() < end;)
+		if (poll(p, 1, LOOK_MS) > 0 || b->taken != b->put)
+			return true;
+	return false;
+}
+
 void rank_wait(struct net_iface *f, const volatile bool *complete)
 {
 	while (!*complete) {
+		letters_deliver(f);
 		if (f->t->progress(f) > 0)
 			continue;
 		struct pollfd p = { .fd = f->t->arm(f), .events = POLLIN };
 		if (f->t->progress(f) > 0 || *complete || p.fd == NET_BUSY)
 			continue;
-		need(poll(&p, 1, DEADLINE_MS) > 0, "%s: rank %d was not woken", f->t->name, f->rank);
+		need(await(f, &p), "%s: rank %d was not woken", f->t->name, f->rank);
 	}
 }
 
@@ -61,6 +121,8 @@ struct crew {
 	void (*body)(struct rank *r);
 };
 
+enum { LETTER_ROUNDS = 3 };     /* more than any transport needs to connect */
+
 struct member { struct crew *crew; int rank; };
 
 static void *member_run(void *arg)
@@ -73,6 +135,10 @@ static void *member_run(void *arg)
 	for (int p = 0; p < c->n; p++)
 		if (p != me)
 			r->ep[p] = rank_connect(r->f, p, &c->addr[p]);
+	for (int i = 0; i < LETTER_ROUNDS; i++) {
+		pthread_barrier_wait(&c->barrier);
+		letters_deliver(r->f);
+	}
 	c->body(r);
 	pthread_barrier_wait(&c->barrier);
 	for (int p = 0; p < c->n; p++)
@@ -126,8 +192,10 @@ void party_close(struct party *w)
 int party_progress(struct party *w)
 {
 	int moved = 0;
-	for (int i = 0; i < w->n; i++)
+	for (int i = 0; i < w->n; i++) {
+		letters_deliver(w->f[i]);
 		moved += w->f[i]->t->progress(w->f[i]);
+	}
 	return moved;
 }
 

@@ -23,6 +23,16 @@
 
 enum { PARTY_MAX = 6, DEADLINE_MS = 30000 };
 
+/* The same files make two programs: tests/unit, and, with HARNESS_VERBS, tests/verbs for machines that have such devices. */
+#ifdef HARNESS_VERBS
+#define EVERY_TRANSPORT(what) \
+	static void what(const char *transport); \
+	Test(verbs, what) { what("verbs"); } \
+	static void what(const char *transport)
+#define EVERY_PROCESS_TRANSPORT(what) EVERY_TRANSPORT(what)
+#define EVERY_SOCKET_TRANSPORT(what) \
+	static __attribute__((unused)) void what(const char *transport)
+#else
 #define EVERY_TRANSPORT(what) \
 	static void what(const char *transport); \
 	Test(loop, what) { what("loop"); } \
@@ -36,6 +46,10 @@ enum { PARTY_MAX = 6, DEADLINE_MS = 30000 };
 	Test(shm, what) { what("shm"); } \
 	Test(tcp, what) { what("tcp"); } \
 	static void what(const char *transport)
+
+/* Those that hold a socket to the peer: it proves who it is there, and its death is seen there. Others leave both to the control tree. */
+#define EVERY_SOCKET_TRANSPORT(what) EVERY_PROCESS_TRANSPORT(what)
+#endif
 
 #define need(cond, ...) \
 	do { \
@@ -57,6 +71,9 @@ struct net_iface *rank_open(const char *transport, int rank, int n, const struct
                             struct address *addr);
 struct net_ep *rank_connect(struct net_iface *f, int peer, const struct address *addr);
 void rank_wait(struct net_iface *f, const volatile bool *complete);     /* sleeps: arm and poll; a wake-up that is lost fails */
+
+/* Letters to f that have come, also from other processes. */
+void letters_deliver(struct net_iface *f);
 
 /* n threads, one a rank; all close when all are done. */
 struct rank { struct net_iface *f; struct net_ep *ep[PARTY_MAX]; void *arg; };

@@ -70,6 +70,26 @@ static int show_bad(void)
 	return bad;
 }
 
+/* What it found may be several lines. */
+static void show_found(const char *found)
+{
+	for (; *found; found += strcspn(found, "\n"), found += *found == '\n')
+		printf("       %.*s\n", (int)strcspn(found, "\n"), found);
+}
+
+static void show_transport(const char *name, const struct config *c)
+{
+	const struct net_transport *t = net_find(name);
+	char found[NET_FOUND_MAX] = "";
+	int status = t ? t->probe(c, found, sizeof found) : TUTTI_ERR_UNSUPPORTED;
+
+	printf("%-6s %s\n", name, t ? t->help : "a loadable module");
+	if (status)
+		printf("       cannot run here: %s\n", err_last());
+	if (!status || strcmp(found, err_last()))
+		show_found(found);
+}
+
 static int show_transports(void)
 {
 	const struct config *c = config_get();
@@ -78,18 +98,8 @@ static int show_transports(void)
 		fprintf(stderr, "tutti info: %s\n", err_last());
 		return EXIT_FAILURE;
 	}
-	for (const struct net_transport *const *t = net_transports; *t; t++) {
-		char found[256] = "";
-		int status = (*t)->probe(c, found, sizeof found);
-
-		printf("%-6s %s\n       ", (*t)->name, (*t)->help);
-		if (!status)
-			printf("%s\n", found);
-		else if (!*found || !strcmp(found, err_last()))
-			printf("cannot run here: %s\n", err_last());
-		else
-			printf("cannot run here: %s (%s)\n", err_last(), found);
-	}
+	for (int i = 0; net_name(i); i++)
+		show_transport(net_name(i), c);
 	return EXIT_SUCCESS;
 }
 

@@ -17,7 +17,8 @@
 #define CONFIG_ROWS(X) \
 	X(timeout_ms,   TIMEOUT,   TIME, "30min", 0, "deadline of every wait (a time: 500ms, 30s, 5min)") \
 	X(report_ms,    REPORT,    TIME, "30s",   0, "a blocked call says for whom it waits after this long; 0 never") \
-	X(transport,    TRANSPORT, STR,  "shm,tcp", 0, "transports allowed, in order of preference: loop, shm, tcp") \
+	X(transport,    TRANSPORT, STR,  "shm,tcp", 0, "transports allowed, in order of preference: loop, shm, verbs, tcp") \
+	X(modules,      MODULES,   STR,  "",      0, "folder of the loadable transports; empty: where they were installed") \
 	X(algo,         ALGO,      STR,  "",      1, "force an algorithm for every collective that has it; empty: the planner chooses") \
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \
 	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
@@ -27,6 +28,17 @@
 	X(tcp_sockbuf,  TCP_BUFFER, SIZE, "0",    0, "bytes of a TCP socket's send and receive buffer; 0: the system's own tuning") \
 	X(shm_slot,     SHM_SLOT,  SIZE, "0",     0, "bytes of a shared-memory slot; 0: from the cache size") \
 	X(shm_pull,     SHM_PULL,  SIZE, "0",     0, "private messages from this many bytes on are pulled with process_vm_readv; 0: never") \
+	X(verbs_devices, VERBS_DEVICES, STR, "",  0, "RDMA ports to use: mlx5_0:1,mlx5_2 (a device: all its ports), or all but: ^mlx5_1; empty: those near this rank") \
+	X(verbs_gid,    VERBS_GID, INT(-1, 255), "-1", 0, "index of the GID to use on every port; -1: a RoCE v2 one, IPv4 first") \
+	X(verbs_tclass, VERBS_TRAFFIC_CLASS, INT(0, 255), "0", 0, "traffic class (RoCE: DSCP << 2)") \
+	X(verbs_sl,     VERBS_SERVICE_LEVEL, INT(0, 15), "0", 0, "service level") \
+	X(verbs_mtu,    VERBS_MTU, INT(0, 4096), "0", 0, "path MTU at most, bytes: 256, 512, 1024, 2048, 4096; 0: what both ports have") \
+	X(verbs_timeout, VERBS_TIMEOUT, INT(1, 31), "16", 0, "a write not answered is repeated after 4.096 us * 2^this (16: 0.27 s)") \
+	X(verbs_retry,  VERBS_RETRY, INT(0, 6), "5", 0, "so often it is repeated before the peer counts as lost (7 would mean for ever)") \
+	X(verbs_sends,  VERBS_SENDS, INT(64, 8192), "128", 0, "writes a queue pair holds") \
+	X(verbs_receives, VERBS_RECEIVES, INT(64, 8192), "256", 0, "writes that a queue pair takes before it is looked at") \
+	X(verbs_slot,   VERBS_SLOT, SIZE, "0",   0, "bytes of a piece of a long message; 0: 128 KiB") \
+	X(verbs_relaxed, VERBS_RELAXED, INT(0, 1), "0", 0, "1: the device may write a message's bytes in any order (PCIe relaxed ordering)") \
 	X(loop_mode,    LOOP,      STR,  "",      0, "test modes of the loop transport: zero (no buffering), random (random slices), a number seeds it: zero,random,7") \
 	X(rank,         RANK,      INT(-1, INT_MAX), "-1",    0, "this rank; with TUTTI_SIZE and TUTTI_ROOT instead of the launcher's variables") \
 	X(size,         SIZE,      INT(0, INT_MAX), "0",     0, "number of ranks") \

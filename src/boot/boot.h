@@ -9,7 +9,7 @@
  *
  * In the all-gather every rank tells where it listens and brings random bytes for the communicator's key; then each connects to its parent (rank-1)/FANOUT,
  * both ends authenticated (base/auth.h). After the handshake every frame carries a counter and a tag under the connection's session key.
- * The tree carries: all-gathers, first cause, goodbye. It has no thread: it moves inside boot_poll and the blocking calls here.
+ * The tree carries: all-gathers, letters from rank to rank, first cause, goodbye. It has no thread: it moves inside boot_poll and the blocking calls here.
  *
  * Failure: a connection that ends without goodbye is a dead rank: the neighbours raise TUTTI_ERR_PEER, and the tree floods the first cause to
  * everybody. The first cause wins and never changes. A stopped process is not a dead one.
@@ -59,6 +59,15 @@ const struct auth_key *boot_key(const struct boot *b);  /* the communicator's ow
 
 /* all[i*bytes ..] = mine of rank i. Collective, blocking, bytes equal everywhere and <= BOOT_BLOB_MAX. Calls must come in the same order on all ranks. */
 int boot_allgather(struct boot *b, const void *mine, void *all, size_t bytes, int64_t deadline);
+
+/* A few bytes to one rank, forwarded by the ranks between as they come to move the tree: for what is needed once a pair (how to connect). Does not block.
+ * Letters between two ranks keep their order. They are dropped where nobody takes them, and after a failure. */
+enum { BOOT_LETTER_MAX = 512 };
+int boot_post(struct boot *b, int to, const void *bytes, size_t len);
+
+/* Who takes the letters to this rank, inside boot_poll and the blocking calls; NULL: nobody. The bytes are another rank's: check them. */
+typedef void boot_taker(void *ctx, int from, const void *bytes, size_t len);
+void boot_letters(struct boot *b, boot_taker *take, void *ctx);
 
 /* Move frames without blocking. TUTTI_OK while all is well, else the first cause's status (its sentence: boot_cause). Cheap enough for every Nth spin. */
 int boot_poll(struct boot *b);

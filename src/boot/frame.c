@@ -8,6 +8,7 @@ static const struct { uint32_t min, max; } bodies[FRAME_KINDS] = {
 	[FRAME_WELCOME] = { 0, 0 },
 	[FRAME_GATHER] = { FRAME_PIECE, FRAME_PIECE + FRAME_DATA },
 	[FRAME_SPREAD] = { FRAME_PIECE, FRAME_PIECE + FRAME_DATA },
+	[FRAME_LETTER] = { LETTER_HEAD, LETTER_HEAD + BOOT_LETTER_MAX },
 	[FRAME_RAISE] = { 4, 4 + ERR_TEXT - 1 },
 	[FRAME_BYE] = { 0, 0 },
 };

@@ -26,11 +26,12 @@ uint64_t le_get(const unsigned char *p, int bytes);
 /* ---- frames ------------------------------------------------------------------------------------------------- */
 /*      length 4 | kind 4 | counter 8 | body | tag 16       tag: keyed BLAKE2b of the direction and all before it */
 
-enum { FRAME_HEAD = 16, FRAME_TAG = 16, FRAME_PIECE = 8, FRAME_DATA = 16 << 10 };
+enum { LETTER_HEAD = 8, FRAME_HEAD = 16, FRAME_TAG = 16, FRAME_PIECE = 8, FRAME_DATA = 16 << 10 };
 enum frame_kind {
 	FRAME_WELCOME,          /* acceptor: you are in                          (nothing) */
 	FRAME_GATHER,           /* child: my subtree's blobs, in pieces          sequence 4, bytes a rank 4, data */
 	FRAME_SPREAD,           /* parent: everybody's blobs, in pieces          the same */
+	FRAME_LETTER,           /* any: for one rank                             from 4, to 4, data */
 	FRAME_RAISE,            /* the first cause                               status 4, sentence */
 	FRAME_BYE,              /* my subtree (child), or everybody (parent), has come to the end     (nothing) */
 	FRAME_KINDS
@@ -111,6 +112,8 @@ struct boot {
 	size_t bytes, have;             /* a rank's; of `all`, from its beginning */
 	bool gathered, spread;          /* my subtree is in `all`; everybody is */
 	uint32_t seq;
+	boot_taker *letters;
+	void *letters_ctx;
 };
 
 enum { MOST_RANKS = 1 << 24 };

@@ -225,6 +225,57 @@ int boot_raise(struct boot *b, int status, const char *sentence)
 	return b->status;
 }
 
+/* ---- letters ------------------------------------------------------------------------------------------------ */
+
+/* The link on the way to a rank: the child above it, or else the parent. */
+static struct link *toward(struct boot *b, int to)
+{
+	while (!b->star && to > b->rank && (to - 1) / BOOT_FANOUT != b->rank)
+		to = (to - 1) / BOOT_FANOUT;
+	return tree_child(b, to) ? tree_child(b, to) : tree_parent(b);
+}
+
+static int letter_pass(struct boot *b, const unsigned char *body, size_t len)
+{
+	int from = (int)le_get(body, 4), to = (int)le_get(body + 4, 4);
+	struct link *l = to == b->rank ? NULL : toward(b, to);
+
+	if (to == b->rank && b->letters)
+		b->letters(b->letters_ctx, from, body + LETTER_HEAD, len - LETTER_HEAD);
+	if (l && l->fd >= 0)
+		say(b, l, FRAME_LETTER, body, len);
+	return TUTTI_OK;
+}
+
+static int take_letter(struct boot *b, struct link *l, const struct frame *f)
+{
+	(void)l;
+	if (le_get(f->body, 4) >= (uint64_t)b->nranks || le_get(f->body + 4, 4) >= (uint64_t)b->nranks)
+		return TUTTI_ERR_INVALID;
+	return letter_pass(b, f->body, f->len);
+}
+
+int boot_post(struct boot *b, int to, const void *bytes, size_t len)
+{
+	unsigned char body[LETTER_HEAD + BOOT_LETTER_MAX];
+
+	if (len > BOOT_LETTER_MAX || to < 0 || to >= b->nranks)
+		return err_set(TUTTI_ERR_INTERNAL, "a letter of %zu bytes to rank %d: expected at most %d bytes to 0..%d", len, to, BOOT_LETTER_MAX,
+			b->nranks - 1);
+	if (b->status)
+		return tree_told(b);
+	le_put(body, (uint32_t)b->rank, 4);
+	le_put(body + 4, (uint32_t)to, 4);
+	memcpy(body + LETTER_HEAD, bytes, len);
+	return letter_pass(b, body, LETTER_HEAD + len);
+}
+
+void boot_letters(struct boot *b, boot_taker *take, void *ctx)
+{
+	b->letters = take;
+	b->letters_ctx = ctx;
+}
+
 /* ---- frames in ---------------------------------------------------------------------------------------------- */
 
 static int take_raise(struct boot *b, struct link *l, const struct frame *f)
@@ -261,7 +312,7 @@ void tree_take(struct boot *b, struct link *l, const struct frame *f)
 {
 	static int (*const takers[FRAME_KINDS])(struct boot *, struct link *, const struct frame *) = {
 		[FRAME_WELCOME] = take_welcome, [FRAME_GATHER] = gather_take, [FRAME_SPREAD] = gather_take,
-		[FRAME_RAISE] = take_raise, [FRAME_BYE] = take_bye,
+		[FRAME_LETTER] = take_letter, [FRAME_RAISE] = take_raise, [FRAME_BYE] = take_bye,
 	};
 	char text[160], name[48];
 

@@ -100,6 +100,10 @@ static void comm_free(struct tutti_comm *c)
 	free(c);
 }
 
+/* Letters between transports travel by the control tree. */
+static int letter_out(void *ctx, int peer, const void *bytes, size_t len) { return boot_post(ctx, peer, bytes, len); }
+static void letter_in(void *ctx, int peer, const void *bytes, size_t len) { world_letter(ctx, peer, bytes, len); }
+
 /* From a control tree to a communicator; takes boot, and closes it on failure, after telling the others. */
 static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boot *boot)
 {
@@ -109,15 +113,19 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 	c->nranks = boot_size(boot);
 	c->key = *boot_key(boot);
 	log_rank(c->rank);
-	int status = world_open(&c->world, c->rank, c->nranks, c->config.transport, &c->key, &c->config);
-	if (!status)
+	int status = world_open(&c->world, c->rank, c->nranks, c->config.transport, &c->key, &c->config,
+	                        (struct world_post){ letter_out, boot });
+	if (!status) {
+		boot_letters(boot, letter_in, &c->world);       /* from now on: the others may be ahead */
 		status = exchange(c, deadline);
+	}
 	if (!status)
 		status = engine_open(&c->engine, &c->world, boot, &c->config, c->config.timeout_ms);
 	if (status < 0) {
 		char why[ERR_TEXT];
 		snprintf(why, sizeof(why), "rank %d: %s", c->rank, err_last());
 		boot_raise(boot, status, why);
+		boot_letters(boot, NULL, NULL);
 		world_close(&c->world);
 		boot_close(boot, clock_after_ms(2000));
 		comm_free(c);

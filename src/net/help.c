@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every transport would otherwise write again. */
+#include <base/log.h>
 #include <net/transport.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,6 +16,12 @@ void net_ep_fail(struct net_ep *ep, int status, const char *fmt, ...)
 	ep->status = status;
 	if (!ep->iface->dead)
 		ep->iface->dead = ep;
+}
+
+void net_no_letter(struct net_iface *iface, int peer, const void *bytes, size_t len)
+{
+	(void)bytes;
+	log_msg(LOG_WARN, "%s: a letter of %zu bytes from rank %d, where none is expected", iface->t->name, len, peer);
 }
 
 void net_mismatch(struct net_op *op, const struct net_head *got)

@@ -34,7 +34,8 @@ enum {
 	NET_CHANNELS = 9,       /* 0..7 collectives, 8 point-to-point */
 	NET_SHORT = 1024,       /* no transport treats a message of up to this length by the memory it lies in */
 	NET_GRAIN = 64,         /* view->avail is a multiple of this, except at a message's end: no element is ever split */
-	NET_ADDR_MAX = 512      /* bytes of an address blob */
+	NET_ADDR_MAX = 512,     /* bytes of an address blob */
+	NET_FOUND_MAX = 2048    /* bytes of what a probe tells */
 };
 
 enum net_flag { NET_VIEW = 1 };
@@ -91,8 +92,16 @@ struct net_ep {
 	struct net_head got;    /* after TUTTI_ERR_MISMATCH: what came */
 };
 
+/*
+ * Letters: a few bytes from an interface to the peer's interface of the same transport, by way of the authenticated control tree; for what is needed once a
+ * pair. They keep their order, and may come before connect() was called here. post: 0 or negative; does not block.
+ */
+struct net_post { int (*post)(void *ctx, const struct net_iface *from, int peer, const void *bytes, size_t len); void *ctx; };
+enum { NET_LETTER_MAX = 448 };
+
 struct net_open {
 	int rank, nranks;
+	struct net_post post;
 	const struct auth_key *key;     /* the communicator's; valid as long as the iface */
 	const struct config *config;    /* likewise */
 };
@@ -102,8 +111,8 @@ struct net_transport {
 	const char *name;       /* "shm" */
 	const char *help;       /* one line */
 
-	/* Can it run on this machine at all? TUTTI_OK, or TUTTI_ERR_UNSUPPORTED with the reason as the sentence. found: one line for people in both cases
-	 * ("memfd, process_vm_readv, 2 x 512 KiB L2"). May take milliseconds. Any thread. */
+	/* Can it run on this machine at all? TUTTI_OK, or TUTTI_ERR_UNSUPPORTED with the reason as the sentence. found: for people in both cases, a line
+	 * ("memfd, process_vm_readv, 2 x 512 KiB L2") or more, cut at cap. May take milliseconds. Any thread. */
 	int (*probe)(const struct config *c, char *found, size_t cap);
 
 	/* *iface on success only; close() it. close: after quiesce of all endpoints; frees them too; leaves nothing behind. */
@@ -121,6 +130,9 @@ struct net_transport {
 	 * the pair; the higher rank dials, the lower accepts (and keeps a connection that comes early, authenticated, until it calls connect).
 	 * Freed by close. */
 	int (*connect)(struct net_iface *iface, int peer, const void *addr, size_t len, struct net_ep **ep);
+
+	/* A letter from peer's interface; the bytes are another rank's. net_no_letter where none is expected. */
+	void (*letter)(struct net_iface *iface, int peer, const void *bytes, size_t len);
 
 	/* Post op; ops of one FIFO in order. Never fails: errors come as op->status. May move bytes and complete at once. */
 	void (*send)(struct net_op *op);
@@ -152,8 +164,9 @@ enum { NET_BUSY = -1 };
 
 /* ---- registry (src/net/registry.c): one row each --------------------------------------------------------------- */
 
-extern const struct net_transport *const net_transports[];     /* ends with NULL */
-const struct net_transport *net_find(const char *name);         /* NULL when there is none */
+const char *net_name(int i);                                    /* of row i = 0 ...; NULL after the last */
+bool net_is_known(const char *name);
+const struct net_transport *net_find(const char *name);         /* a module is loaded at first use; NULL: unknown, or not to be loaded (sentence) */
 
 /* ---- help for transports (src/net/help.c) ---------------------------------------------------------------------- */
 
@@ -167,6 +180,9 @@ static inline bool net_head_check(struct net_op *op, const struct net_head *got)
 	net_mismatch(op, got);
 	return false;
 }
+
+/* Warns and drops it: for transports that send none. */
+void net_no_letter(struct net_iface *iface, int peer, const void *bytes, size_t len);
 
 /* Fail an endpoint: the first reason stays; sets iface->dead. The transport then completes its operations with ep->status. */
 void net_ep_fail(struct net_ep *ep, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

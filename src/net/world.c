@@ -38,15 +38,15 @@ static int usable_cores(void)
 
 static int open_one(struct world *w, const char *name, const struct net_open *o)
 {
-	const struct net_transport *t = net_find(name);
-	if (!t)
+	if (!net_is_known(name))
 		return err_set(TUTTI_ERR_CONFIG, "TUTTI_TRANSPORT: no transport is called \"%s\"", name);
+	const struct net_transport *t = net_find(name);
 	for (int i = 0; i < w->nifaces; i++)
 		if (w->ifaces[i]->t == t)
 			return TUTTI_OK;
-	char found[256];
+	char found[NET_FOUND_MAX];
 	struct net_iface *f;
-	if (t->probe(o->config, found, sizeof(found)) < 0 || t->open(&f, o) < 0) {
+	if (!t || t->probe(o->config, found, sizeof(found)) < 0 || t->open(&f, o) < 0) {
 		log_msg(LOG_INFO, "transport %s is left out: %s", name, err_last());
 		return TUTTI_OK;
 	}
@@ -55,10 +55,40 @@ static int open_one(struct world *w, const char *name, const struct net_open *o)
 	return TUTTI_OK;
 }
 
-int world_open(struct world *w, int rank, int nranks, const char *transports, const struct auth_key *key, const struct config *c)
+/* ---- letters: the transport's name, then its bytes ------------------------------------------------------------------ */
+
+struct envelope { char name[16]; unsigned char bytes[NET_LETTER_MAX]; };
+
+static int letter_out(void *ctx, const struct net_iface *from, int peer, const void *bytes, size_t len)
 {
-	*w = (struct world){ .rank = rank, .nranks = nranks };
-	struct net_open o = { rank, nranks, key, c };
+	struct world *w = ctx;
+	struct envelope e = { 0 };
+	if (len > NET_LETTER_MAX)
+		return err_set(TUTTI_ERR_INTERNAL, "a letter of %zu bytes; expected at most %d", len, NET_LETTER_MAX);
+	snprintf(e.name, sizeof(e.name), "%s", from->t->name);
+	memcpy(e.bytes, bytes, len);
+	return w->post.post(w->post.ctx, peer, &e, offsetof(struct envelope, bytes) + len);
+}
+
+void world_letter(struct world *w, int peer, const void *bytes, size_t len)
+{
+	struct envelope e = { 0 };
+	if (len < sizeof(e.name) || len > sizeof(e) || peer < 0 || peer >= w->nranks)
+		return;
+	memcpy(&e, bytes, len);
+	e.name[sizeof(e.name) - 1] = 0;
+	for (int i = 0; i < w->nifaces; i++)
+		if (!strcmp(w->ifaces[i]->t->name, e.name))
+			w->ifaces[i]->t->letter(w->ifaces[i], peer, e.bytes, len - offsetof(struct envelope, bytes));
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------------------------- */
+
+int world_open(struct world *w, int rank, int nranks, const char *transports, const struct auth_key *key, const struct config *c,
+               struct world_post post)
+{
+	*w = (struct world){ .rank = rank, .nranks = nranks, .post = post };
+	struct net_open o = { rank, nranks, { letter_out, w }, key, c };
 	char *list = strdup(transports), *save = NULL;
 	w->eps = calloc((size_t)nranks, sizeof(*w->eps));
 	w->blobs = calloc((size_t)nranks, sizeof(struct blob));

@@ -12,6 +12,8 @@
 
 enum { WORLD_TRANSPORTS = 8 };
 
+struct world_post { int (*post)(void *ctx, int peer, const void *bytes, size_t len); void *ctx; };
+
 struct world {
 	int rank, nranks, nifaces;
 	struct net_iface *ifaces[WORLD_TRANSPORTS];     /* in order of preference */
@@ -20,11 +22,14 @@ struct world {
 	unsigned char *blobs;           /* nranks * world_blob_size() */
 	int on_machine;                 /* ranks on this rank's machine */
 	int cores;                      /* the fewest cores any rank may run on */
+	struct world_post post;
 	bool one_machine;               /* all ranks on one machine, reaching each other without a network */
 };
 
 /* transports: comma list, e.g. "shm,tcp". A name that is unknown is an error; one that cannot run here is left out (at info level, with its reason); none left is an error. */
-int world_open(struct world *w, int rank, int nranks, const char *transports, const struct auth_key *key, const struct config *c);
+/* post: how letters go; what comes in is handed to world_letter. */
+int world_open(struct world *w, int rank, int nranks, const char *transports, const struct auth_key *key, const struct config *c, struct world_post post);
+void world_letter(struct world *w, int peer, const void *bytes, size_t len);    /* another rank's bytes */
 void world_close(struct world *w);
 
 size_t world_blob_size(void);

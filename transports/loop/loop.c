@@ -536,6 +536,7 @@ const struct net_transport loop_transport = {
 	.address = loop_address,
 	.reaches = loop_reaches,
 	.connect = loop_connect,
+	.letter = net_no_letter,
 	.send = loop_send,
 	.recv = loop_recv,
 	.advance = loop_advance,

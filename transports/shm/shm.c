@@ -347,6 +347,7 @@ const struct net_transport shm_transport = {
 	.address = shm_address,
 	.reaches = shm_reaches,
 	.connect = shm_connect,
+	.letter = net_no_letter,
 	.send = shm_send,
 	.recv = shm_recv,
 	.advance = shm_advance,

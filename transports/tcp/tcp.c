@@ -271,6 +271,7 @@ const struct net_transport tcp_transport = {
 	.address = tcp_address,
 	.reaches = tcp_reaches,
 	.connect = tcp_connect,
+	.letter = net_no_letter,
 	.send = tcp_send,
 	.recv = tcp_recv,
 	.advance = tcp_advance,
