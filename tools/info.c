@@ -73,8 +73,11 @@ static int show_bad(void)
 /* What it found may be several lines. */
 static void show_found(const char *found)
 {
-	for (; *found; found += strcspn(found, "\n"), found += *found == '\n')
-		printf("       %.*s\n", (int)strcspn(found, "\n"), found);
+	for (size_t len; (len = strcspn(found, "\n")); found += len + (found[len] == '\n')) {
+		fputs("       ", stdout);
+		fwrite(found, 1, len, stdout);
+		putchar('\n');
+	}
 }
 
 static void show_transport(const char *name, const struct config *c)
