@@ -279,7 +279,7 @@ int engine_test(struct engine *e, struct run *run)
 	struct waiter w = { .deadline = CLOCK_NEVER };
 	if (!finished(e, run) && !e->status && !turn(e)) {
 		int64_t now = clock_ns();
-		if (now - e->looked > TREE_NS) {
+		if (now - e->looked > TREE_NS || world_expects(e->world)) {
 			int running;
 			e->looked = now;
 			look_at_tree(e);

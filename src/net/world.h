@@ -40,6 +40,15 @@ int world_meet(struct world *w, const void *all_blobs);         /* takes a copy 
 int world_ep(struct world *w, int peer, struct net_ep **ep);
 const struct net_transport *world_transport(struct world *w, int peer);        /* which would be used; NULL: none */
 
+/* Does a transport wait for letters? */
+static inline bool world_expects(const struct world *w)
+{
+	int expected = 0;
+	for (int i = 0; i < w->nifaces; i++)
+		expected += w->ifaces[i]->expected;
+	return expected > 0;
+}
+
 /* A transport without endpoints is looked at when `all` says so, and before a sleep. */
 static inline int world_progress(struct world *w, bool all)
 {

@@ -122,7 +122,7 @@ static int shm_open_iface(struct net_iface **iface, const struct net_open *o)
 	struct shm_iface *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the shm transport");
-	s->iface = (struct net_iface){ &shm_transport, o->rank, o->nranks, NULL };
+	s->iface = (struct net_iface){ .t = &shm_transport, .rank = o->rank, .nranks = o->nranks };
 	s->key = o->key;
 	s->config = o->config;
 	s->frees = net_mem_frees();

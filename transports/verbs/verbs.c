@@ -136,7 +136,7 @@ static int verbs_open(struct net_iface **iface, const struct net_open *o)
 	struct verbs_iface *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the verbs transport");
-	s->iface = (struct net_iface){ &verbs_transport, o->rank, o->nranks, NULL };
+	s->iface = (struct net_iface){ .t = &verbs_transport, .rank = o->rank, .nranks = o->nranks };
 	s->config = c;
 	s->post = o->post;
 	s->piece = piece;
@@ -238,6 +238,7 @@ void verbs_lost(struct verbs_ep *e, int status, const char *why)
 	net_ep_fail(&e->ep, status, "%s", why);
 	if (e->state == VERBS_DEAD)
 		return;
+	e->ep.iface->expected -= e->state == VERBS_CONNECTING;
 	e->state = VERBS_DEAD;
 	verbs_qps_destroy(e);
 	for (int c = 0; c < NET_CHANNELS; c++) {
@@ -271,8 +272,10 @@ static void meet(struct verbs_ep *e)
 		else
 			e->here = false;
 	}
-	if (e->state == VERBS_CONNECTING && e->ready && !e->here && e->its.rails)
+	if (e->state == VERBS_CONNECTING && e->ready && !e->here && e->its.rails) {
 		e->state = VERBS_UP;
+		e->ep.iface->expected--;
+	}
 }
 
 static int verbs_connect(struct net_iface *iface, int peer, const void *addr, size_t len, struct net_ep **ep)
@@ -300,6 +303,7 @@ static int verbs_connect(struct net_iface *iface, int peer, const void *addr, si
 	if (status < 0)
 		return status;
 	e->state = VERBS_CONNECTING;
+	iface->expected++;
 	meet(e);
 	return TUTTI_OK;
 }
