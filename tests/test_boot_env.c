@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the environment and the unique id say. The configuration is read once a process, so each environment gets a process of its own. */
 #include "boot_crew.h"
+#include <boot/inner.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +104,63 @@ Test(boot_env, refuses_with_what_was_expected)
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
 		cr_assert_str_eq(text_of(line, sizeof line, bad[i].vars, print_line), bad[i].line);
+}
+
+Test(boot_env, hosts_of_a_nodelist)
+{
+	static const struct { const char *list, *host; } rows[] = {
+		{ "n0", "n0" }, { "n1,n2", "n1" }, { "n[01-03,7]", "n01" }, { "n[7]", "n7" }, { "n[3,1-2],m", "n3" },
+		{ "a-1-[08-10]-ib.net", "a-1-08-ib.net" },
+		{ "r[0-1]n[2-3]", "r0n2" }, { "[10-11]", "10" }, { "127.0.0.[1-2]", "127.0.0.1" },
+		{ "", NULL }, { ",n1", NULL }, { "n[", NULL }, { "n[]", NULL }, { "n[1", NULL }, { "n[1-2", NULL }, { "n[-1]", NULL },
+		{ "n[a-b]", NULL }, { "n]", NULL }, { "n 1", NULL }, { "n[1-2[3]]", NULL }, { "n\n", NULL }, { "n/1", NULL },
+		{ "n[1234567890123456]", NULL }, { "n12345678901234", "n12345678901234" }, { "n123456789012345", NULL },
+	};
+	char host[16];
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int rc = slurm_first_host(rows[i].list, host, sizeof host);
+
+		cr_assert_eq(rc, rows[i].host ? TUTTI_OK : TUTTI_ERR_CONFIG, "%s: %s", rows[i].list, host);
+		if (rows[i].host)
+			cr_assert_str_eq(host, rows[i].host);
+	}
+}
+
+Test(boot_env, tasks_of_nodes)
+{
+	static const struct { const char *list; int node, tasks; } rows[] = {
+		{ "4", 0, 4 }, { "2(x2)", 0, 2 }, { "2(x2)", 1, 2 }, { "4(x2),3", 2, 3 }, { "1,2,3", 1, 2 },
+		{ "1(x16777216),5", 16777216, 5 },
+		{ "4", 1, 0 }, { "2(x2)", 2, 0 }, { "", 0, 0 }, { "x", 0, 0 }, { "0", 0, 0 }, { "2(x", 0, 0 }, { "2(x)", 0, 0 },
+		{ "2(x0)", 0, 0 }, { "2(x2", 0, 0 }, { "2(y2)", 0, 0 }, { "2;3", 0, 0 }, { "99999999999999999999", 0, 0 },
+		{ "16777217", 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		int tasks = 0, rc = slurm_tasks_on(rows[i].list, rows[i].node, &tasks);
+
+		cr_assert_eq(rc, rows[i].tasks ? TUTTI_OK : TUTTI_ERR_CONFIG, "%s", rows[i].list);
+		cr_assert_eq(tasks, rows[i].tasks, "%s: %d", rows[i].list, tasks);
+	}
+}
+
+Test(boot_env, steps_rarely_share_ports)
+{
+	char job[16], step[16];
+	int used[SLURM_BLOCKS] = { 0 }, most = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		int block;
+
+		snprintf(job, sizeof job, "%d", 70000 + i / 4);
+		snprintf(step, sizeof step, "%d", i % 4);
+		block = slurm_port(job, step) - SLURM_PORT;
+		cr_assert(block >= 0 && block % STORE_PORTS == 0 && block / STORE_PORTS < SLURM_BLOCKS);
+		if (++used[block / STORE_PORTS] > most)
+			most = used[block / STORE_PORTS];
+	}
+	cr_assert_leq(most, 8, "%d of 1000 neighbouring steps at one port", most);
 }
 
 Test(boot_env, the_secret_is_the_same_as_text_and_in_a_file)

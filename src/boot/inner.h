@@ -3,6 +3,7 @@
  * The inside of src/boot. Two trees are made of the same parts: the star in which the ranks meet, and the tree that stays.
  *
  *      env.c id.c        who am I, where do we meet (struct boot_spec)
+ *      slurm.c           Slurm's notations
  *      open.c            star, all-gather of cards, tree: boot_open, boot_open_with, boot_split
  *      meet.c            strangers become links: accept and dial, hand-shake, welcome
  *      tree.c            struct boot: poll, raise, goodbye                   gather.c   its all-gather
@@ -155,4 +156,12 @@ int meet_run(struct boot *b, const struct meet_plan *plan, struct boot *elder, i
 /* ---- the unique id ------------------------------------------------------------------------------------------ */
 
 int id_read(const unsigned char *bytes, struct place *place, unsigned char *key);
+
+/* ---- launchers ---------------------------------------------------------------------------------------------- */
+
+/* Where ranks that know only a host and a job look for rank 0: blocks of STORE_PORTS, below the ports that the system hands out. */
+enum { STORE_PORTS = 16, SLURM_PORT = 16384, SLURM_BLOCKS = 1024 };
+int slurm_first_host(const char *list, char *host, size_t cap);         /* "n[01-03,7],m1": n01 */
+int slurm_tasks_on(const char *list, int node, int *tasks);             /* "4(x2),3", 2: 3 */
+int slurm_port(const char *job, const char *step);
 #endif
