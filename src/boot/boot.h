@@ -37,6 +37,7 @@ struct boot_spec {
 };
 
 int boot_from_env(struct boot_spec *spec);
+int boot_pmix_version(char *text, size_t cap);          /* "PMIx 4.2.2"; or TUTTI_ERR_UNSUPPORTED, and why it cannot be loaded */
 int boot_make_id(struct tutti_unique_id *id);
 int boot_from_id(struct boot_spec *spec, const struct tutti_unique_id *id, int nranks, int rank);
 

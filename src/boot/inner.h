@@ -3,7 +3,7 @@
  * The inside of src/boot. Two trees are made of the same parts: the star in which the ranks meet, and the tree that stays.
  *
  *      env.c id.c        who am I, where do we meet (struct boot_spec)
- *      pmi.c             what a launcher carries from rank 0 to the others             slurm.c    Slurm's notations
+ *      pmi.c pmix.c      what a launcher carries from rank 0 to the others             slurm.c    Slurm's notations
  *      open.c            star, all-gather of cards, tree: boot_open, boot_open_with, boot_split
  *      meet.c            strangers become links: accept and dial, hand-shake, welcome
  *      tree.c            struct boot: poll, raise, goodbye                   gather.c   its all-gather
@@ -181,4 +181,8 @@ bool pmi_field(const char *line, const char *name, char *value, size_t cap);   /
 /* Collective: the bytes of the rank whose they are (mine: rank 0) become everybody's. Blocking, in the same order on all ranks. The
  * process's conversation begins with the first call and ends with the process. */
 int pmi_share(int fd, unsigned char *bytes, size_t len, bool mine, int64_t deadline);
+
+enum { PMIX_SHARE_MAX = 256, PMIX_GOODBYE_MS = 2000 };
+int pmix_open(struct boot_spec *s, int64_t deadline);   /* the ranks; TUTTI_ERR_UNSUPPORTED: no library, or no launcher behind it */
+int pmix_share(unsigned char *bytes, size_t len, bool mine, int64_t deadline);  /* as pmi_share; len <= PMIX_SHARE_MAX */
 #endif
