@@ -62,10 +62,14 @@ tests_fuzz_slurm_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_tcp_address_LDFLAGS = $(fuzz_ldflags)
 
 SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh tests/sh_perf.sh tests/sh_plan.sh
+SH_TESTS += tests/sh_launchers.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 
-EXTRA_PROGRAMS = tests/unit $(TSAN_TESTS) $(FUZZ_TESTS)
+# what the shell tests start
+tests_launched_SOURCES = tests/launched.c
+
+EXTRA_PROGRAMS = tests/unit tests/launched $(TSAN_TESTS) $(FUZZ_TESTS)
 if FUZZ
 check_PROGRAMS += $(FUZZ_TESTS)
 RUN_TESTS = tests/fuzz.sh
@@ -75,7 +79,7 @@ check_PROGRAMS += $(TSAN_TESTS)
 RUN_TESTS = $(TSAN_TESTS)
 else
 if HAVE_CRITERION
-check_PROGRAMS += tests/unit $(TSAN_TESTS)
+check_PROGRAMS += tests/unit tests/launched $(TSAN_TESTS)
 endif
 RUN_TESTS = tests/unit $(TSAN_TESTS) $(SH_TESTS)
 endif
