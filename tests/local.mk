@@ -18,6 +18,7 @@ tests_unit_SOURCES += tests/test_base.c
 tests_unit_SOURCES += tests/test_base_config.c
 tests_unit_SOURCES += tests/test_boot.c
 tests_unit_SOURCES += tests/test_boot_env.c
+tests_unit_SOURCES += tests/test_boot_pmi.c
 tests_unit_SOURCES += tests/test_boot_tree.c
 tests_unit_SOURCES += tests/test_collectives.c
 tests_unit_SOURCES += tests/test_comm.c
@@ -58,20 +59,27 @@ tests_tsan_boot_SOURCES = tests/tsan_boot.c tests/boot_crew.c tests/boot_crew.h
 tests_tsan_comm_SOURCES = tests/tsan_comm.c tests/ranks.c tests/ranks.h
 tests_tsan_transport_SOURCES = tests/tsan_transport.c tests/transport_harness.c tests/transport_harness.h
 
-FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_boot_id tests/fuzz_boot_tree tests/fuzz_tcp_address
+FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_boot_id tests/fuzz_boot_tree tests/fuzz_pmi
+FUZZ_TESTS += tests/fuzz_slurm tests/fuzz_tcp_address
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_auth_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_frame_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_id_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_tree_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_pmi_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_slurm_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_tcp_address_LDFLAGS = $(fuzz_ldflags)
 
 SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh tests/sh_perf.sh tests/sh_plan.sh
+SH_TESTS += tests/sh_launchers.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 EXTRA_DIST += tests/soft-roce/kernel tests/soft-roce/init tests/soft-roce/guest tests/soft-roce/devices tests/soft-roce/vm tests/soft-roce/native tests/soft-roce/suite tests/soft-roce/check
 
-EXTRA_PROGRAMS = tests/unit tests/verbs $(TSAN_TESTS) $(FUZZ_TESTS)
+# what the shell tests start
+tests_launched_SOURCES = tests/launched.c
+
+EXTRA_PROGRAMS = tests/unit tests/verbs tests/launched $(TSAN_TESTS) $(FUZZ_TESTS)
 if FUZZ
 check_PROGRAMS += $(FUZZ_TESTS)
 RUN_TESTS = tests/fuzz.sh
@@ -81,7 +89,7 @@ check_PROGRAMS += $(TSAN_TESTS)
 RUN_TESTS = $(TSAN_TESTS)
 else
 if HAVE_CRITERION
-check_PROGRAMS += tests/unit tests/verbs $(TSAN_TESTS)
+check_PROGRAMS += tests/unit tests/verbs tests/launched $(TSAN_TESTS)
 endif
 RUN_TESTS = tests/unit $(TSAN_TESTS) $(SH_TESTS)
 endif

@@ -162,6 +162,20 @@ Test(boot, a_wrong_key_is_told_and_the_meeting_goes_on)
 	expect_all_ok(&c);
 }
 
+Test(boot, a_wrong_key_is_told_where_rank_0_may_be_at_several_ports)
+{
+	struct crew c;
+
+	crew_make(&c, 2, NULL);
+	auth_key_random(&c.hands[1].spec.key);
+	c.hands[1].spec.ports = 16;
+	c.hands[0].wait_ms = 2000;      /* still there when rank 1 gives up */
+	c.hands[1].wait_ms = 700;
+	crew_run(&c);
+	cr_assert_eq(c.hands[1].status, TUTTI_ERR_TIMEOUT, "%d %s", c.hands[1].status, c.hands[1].said);
+	cr_assert(strstr(c.hands[1].said, "another key"), "%s", c.hands[1].said);
+}
+
 Test(boot, a_duplicate_rank_is_refused_with_the_reason)
 {
 	struct crew c;

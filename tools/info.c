@@ -4,6 +4,7 @@
 #include <base/config.h>
 #include <base/err.h>
 #include <base/type.h>
+#include <boot/boot.h>
 #include <net/transport.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 struct info { int version, config, transports; };
 
 const struct arg info_args[] = {
-	{ 0, "version", NULL, "version, kernels in use, algorithms of each collective", ARG_FLAG, offsetof(struct info, version), 0, 1 },
+	{ 0, "version", NULL, "version, kernels in use, algorithms of each collective, launcher", ARG_FLAG, offsetof(struct info, version), 0, 1 },
 	{ 'c', "config", NULL, "every TUTTI_* variable: value in force, where it comes from, default, help", ARG_FLAG,
 	  offsetof(struct info, config), 0, 1 },
 	{ 't', "transports", NULL, "every transport: what it found here, or why it cannot run", ARG_FLAG, offsetof(struct info, transports), 0, 1 },
@@ -36,6 +37,15 @@ static void show_version(void)
 				printf("%s%s", n++ ? " " : "", a->name);
 		printf("\n");
 	}
+}
+
+static void show_launcher(void)
+{
+	const char *source = boot_env_source();
+	char pmix[64] = "";
+
+	printf("ranks from %s\n", source ? source : "nowhere: a bad value");
+	printf("libpmix: %s\n", boot_pmix_version(pmix, sizeof pmix) ? err_last() : pmix);
 }
 
 static void show_rows(void)
@@ -116,7 +126,7 @@ int tool_info(int argc, char **argv)
 	if (!i.version && !i.config && !i.transports)
 		i = (struct info){ 1, 1, 1 };
 	if (i.version)
-		show_version();
+		show_version(), show_launcher();
 	if (i.config)
 		show_rows();
 	bad = i.config ? show_bad() : 0;

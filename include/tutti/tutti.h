@@ -134,8 +134,9 @@ TUTTI_API int tutti_get_unique_id(struct tutti_unique_id *id);
 TUTTI_API int tutti_comm_init(struct tutti_comm **comm, int nranks, const struct tutti_unique_id *id, int rank,
                               const struct tutti_config *config);
 
-/* Ranks, place and key from the environment: TUTTI_RANK, TUTTI_SIZE, TUTTI_ROOT, TUTTI_SECRET; or torchrun's RANK, WORLD_SIZE,
- * MASTER_ADDR, MASTER_PORT (whose port is torch's and never bound); one rank when neither is set. */
+/* Ranks, place and key from the first launcher that is there: TUTTI_RANK, TUTTI_SIZE, TUTTI_ROOT, TUTTI_SECRET; torchrun's RANK, WORLD_SIZE,
+ * MASTER_ADDR, MASTER_PORT (whose port is torch's and never bound); PMIx; PMI-1; Open MPI's variables; Slurm's; else one rank.
+ * Collective: all ranks of the job make as many. The conversation with a PMIx or PMI-1 launcher ends when the process exits. */
 TUTTI_API int tutti_comm_init_env(struct tutti_comm **comm, const struct tutti_config *config);
 
 /* The caller's own exchange: all[i * bytes ...] = the `bytes` bytes of rank i. Blocking; returns 0, else init fails. */

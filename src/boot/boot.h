@@ -33,10 +33,14 @@ struct boot_spec {
 	int port, ports;                /* the store is at the first free one of `ports` from `port` on (0: of one) */
 	int listen_fd;                  /* rank that serves the store: an already listening socket it takes over, or -1 to bind host:port itself */
 	int serves;                     /* this rank serves the store */
-	const char *source;             /* "TUTTI_RANK", "torchrun", "unique id", "alone": for messages and tutti info */
+	const char *source;             /* "TUTTI_RANK", "torchrun", "PMIx", "unique id", "alone": for messages and tutti info */
 };
 
-int boot_from_env(struct boot_spec *spec);
+/* By the launcher's variables. Where it carries bytes between its ranks (PMI-1, PMIx), rank 0 tells the others a fresh key and where it
+ * listens: then collective and blocking. */
+int boot_from_env(struct boot_spec *spec, int64_t deadline);
+const char *boot_env_source(void);                      /* which launcher boot_from_env would ask first; NULL after a bad configuration */
+int boot_pmix_version(char *text, size_t cap);          /* "PMIx 4.2.2"; or TUTTI_ERR_UNSUPPORTED, and why it cannot be loaded */
 int boot_make_id(struct tutti_unique_id *id);
 int boot_from_id(struct boot_spec *spec, const struct tutti_unique_id *id, int nranks, int rank);
 

@@ -3,6 +3,7 @@
  * The inside of src/boot. Two trees are made of the same parts: the star in which the ranks meet, and the tree that stays.
  *
  *      env.c id.c        who am I, where do we meet (struct boot_spec)
+ *      pmi.c pmix.c      what a launcher carries from rank 0 to the others             slurm.c    Slurm's notations
  *      open.c            star, all-gather of cards, tree: boot_open, boot_open_with, boot_split
  *      meet.c            strangers become links: accept and dial, hand-shake, welcome
  *      tree.c            struct boot: poll, raise, goodbye                   gather.c   its all-gather
@@ -158,4 +159,33 @@ int meet_run(struct boot *b, const struct meet_plan *plan, struct boot *elder, i
 /* ---- the unique id ------------------------------------------------------------------------------------------ */
 
 int id_read(const unsigned char *bytes, struct place *place, unsigned char *key);
+
+/* ---- launchers ---------------------------------------------------------------------------------------------- */
+
+/* Where ranks that know only a host and a job look for rank 0: blocks of STORE_PORTS, below the ports that the system hands out. */
+enum { STORE_PORTS = 16, SLURM_PORT = 16384, SLURM_BLOCKS = 1024 };
+int slurm_first_host(const char *list, char *host, size_t cap);         /* "n[01-03,7],m1": n01 */
+int slurm_tasks_on(const char *list, int node, int *tasks);             /* "4(x2),3", 2: 3 */
+int slurm_port(const char *job, const char *step);
+
+enum { PMI_LINE = 4096 };
+struct pmi {                            /* a conversation with a PMI-1 launcher */
+	int fd, shared;                 /* pmi_casts so far: each has keys of its own */
+	bool broken;
+	size_t piece;                   /* hexadecimal digits that a value holds */
+	int64_t began, deadline;
+	char kvs[257], in[PMI_LINE];
+};
+int pmi_start(struct pmi *p, int fd, int64_t deadline);
+int pmi_cast(struct pmi *p, unsigned char *bytes, size_t len, bool mine, int64_t deadline);     /* as pmi_share */
+void pmi_end(struct pmi *p, int64_t deadline);
+bool pmi_field(const char *line, const char *name, char *value, size_t cap);   /* of "name=value name=value"; false: none, or too long */
+
+/* Collective: the bytes of the rank whose they are (mine: rank 0) become everybody's. Blocking, in the same order on all ranks. The
+ * process's conversation begins with the first call and ends with the process. */
+int pmi_share(int fd, unsigned char *bytes, size_t len, bool mine, int64_t deadline);
+
+enum { PMIX_SHARE_MAX = 256, PMIX_GOODBYE_MS = 2000 };
+int pmix_open(struct boot_spec *s, int64_t deadline);   /* the ranks; TUTTI_ERR_UNSUPPORTED: no library, or no launcher behind it */
+int pmix_share(unsigned char *bytes, size_t len, bool mine, int64_t deadline);  /* as pmi_share; len <= PMIX_SHARE_MAX */
 #endif

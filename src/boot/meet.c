@@ -37,7 +37,7 @@ struct dial {
 	int64_t until;                  /* end of the rest, or of the attempt */
 	int rest_ms, auth_rounds;
 	bool auth_failed;               /* in this round */
-	char why[ERR_TEXT];             /* of the last attempt */
+	char why[ERR_TEXT];             /* of the last attempt, or of the one that answered with another key */
 };
 
 struct meet {
@@ -259,10 +259,13 @@ static void failed(struct meet *m, int status, const char *why)
 	struct dial *d = &m->dial;
 	struct place at = place_at(m, d->attempt);
 	char where[PLACE_TEXT];
+	bool answered = status == TUTTI_ERR_AUTH && d->auth.want && d->auth.got == d->auth.want;        /* with another key */
 
-	snprintf(d->why, sizeof d->why, "%s: %.400s", place_text(&at, where, sizeof where), why);
-	log_msg(LOG_DEBUG, "meeting: %s", d->why);
-	d->auth_failed |= status == TUTTI_ERR_AUTH && d->auth.want && d->auth.got == d->auth.want;      /* it answered, with another key */
+	place_text(&at, where, sizeof where);
+	log_msg(LOG_DEBUG, "meeting: %s: %s", where, why);
+	if (answered || !d->auth_failed)        /* else: nobody being at the other ports says less */
+		snprintf(d->why, sizeof d->why, "%s: %.400s", where, why);
+	d->auth_failed |= answered;
 	forget(m, &d->fd);
 	if (++d->attempt < places(m))
 		begin_dial(m);

@@ -154,14 +154,19 @@ static int check_ranks(int nranks, int rank)
 	return TUTTI_OK;
 }
 
-static int init_spec(struct tutti_comm **comm, const struct boot_spec *spec, const struct tutti_config *config)
+/* id: NULL when the environment says where the ranks meet */
+static int init_meet(struct tutti_comm **comm, int nranks, const struct tutti_unique_id *id, int rank, const struct tutti_config *config)
 {
+	struct boot_spec spec;
 	struct tutti_comm *c;
 	struct boot *boot;
 	int status = comm_new(&c, config);
 	if (status < 0)
 		return status;
-	status = boot_open(&boot, spec, clock_after_ms(c->config.timeout_ms));
+	int64_t deadline = clock_after_ms(c->config.timeout_ms);
+	status = id ? boot_from_id(&spec, id, nranks, rank) : boot_from_env(&spec, deadline);
+	if (!status)
+		status = boot_open(&boot, &spec, deadline);
 	if (status < 0) {
 		comm_free(c);
 		return status;
@@ -176,20 +181,15 @@ int tutti_get_unique_id(struct tutti_unique_id *id)
 
 int tutti_comm_init(struct tutti_comm **comm, int nranks, const struct tutti_unique_id *id, int rank, const struct tutti_config *config)
 {
-	struct boot_spec spec;
 	int status = check_ranks(nranks, rank);
 	if (!status && (!comm || !id))
 		status = err_set(TUTTI_ERR_INVALID, "%s: expected a pointer, got NULL", comm ? "id" : "comm");
-	if (!status)
-		status = boot_from_id(&spec, id, nranks, rank);
-	return status ? status : init_spec(comm, &spec, config);
+	return status ? status : init_meet(comm, nranks, id, rank, config);
 }
 
 int tutti_comm_init_env(struct tutti_comm **comm, const struct tutti_config *config)
 {
-	struct boot_spec spec;
-	int status = comm ? boot_from_env(&spec) : err_set(TUTTI_ERR_INVALID, "comm: expected a pointer, got NULL");
-	return status ? status : init_spec(comm, &spec, config);
+	return comm ? init_meet(comm, 0, NULL, 0, config) : err_set(TUTTI_ERR_INVALID, "comm: expected a pointer, got NULL");
 }
 
 int tutti_comm_init_allgather(struct tutti_comm **comm, int nranks, int rank, tutti_allgather_fn fn, void *ctx, const struct tutti_config *config)
