@@ -4,6 +4,7 @@
 #include <base/clock.h>
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <net/transport.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -551,3 +552,34 @@ static const char *registered(struct tutti_comm *c, void *ctx)
 }
 
 OVER_TRANSPORTS(registered_memory_is_used_and_stays_the_callers) { cr_assert_eq(run(3, *transport, registered), 0); }
+
+static const char *persistent_memory(struct tutti_comm *c, void *ctx)
+{
+	(void)ctx;
+	enum { N = 30000 };
+	int n = tutti_comm_size(c), rank = tutti_comm_rank(c);
+	int32_t *x = malloc((size_t)n * N * sizeof(*x));
+	struct tutti_request *gather, *sum;
+	EXPECT(!net_mem_find(x, 1));
+	EXPECT(tutti_all_gather_init(x + rank * N, x, N, TUTTI_INT32, c, &gather) == TUTTI_OK);
+	EXPECT(tutti_all_reduce_init(x, x, N, TUTTI_INT32, TUTTI_SUM, c, &sum) == TUTTI_OK);
+	EXPECT(net_mem_find(x, (size_t)n * N * sizeof(*x)));
+	for (int turn = 0; turn < 3; turn++) {
+		for (int i = 0; i < N; i++)
+			x[rank * N + i] = rank + i + turn;
+		EXPECT(tutti_start(gather) == TUTTI_OK && tutti_wait(&gather, -1) == TUTTI_OK);
+		for (int i = 0; i < n * N; i++)
+			EXPECT(x[i] == i / N + i % N + turn);
+		EXPECT(tutti_start(sum) == TUTTI_OK && tutti_wait(&sum, -1) == TUTTI_OK);
+		for (int i = 0; i < N; i++)
+			EXPECT(x[i] == n * (i + turn));
+		if (turn == 1)                          /* the region went with it; the other goes on */
+			EXPECT(tutti_request_free(&gather) == TUTTI_OK && !net_mem_find(x, 1) &&
+			       tutti_all_gather_init(x + rank * N, x, N, TUTTI_INT32, c, &gather) == TUTTI_OK);
+	}
+	EXPECT(tutti_request_free(&sum) == TUTTI_OK && tutti_request_free(&gather) == TUTTI_OK && !net_mem_find(x, 1));
+	free(x);
+	return NULL;
+}
+
+OVER_TRANSPORTS(buffers_of_persistent_requests_are_regions_until_they_are_freed) { cr_assert_eq(run(3, *transport, persistent_memory), 0); }

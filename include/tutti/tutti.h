@@ -219,7 +219,8 @@ TUTTI_API int tutti_test(struct tutti_request **req);
 /* The same, waiting up to timeout_ms (< 0: until it completes or the communicator's own deadline makes it fail). */
 TUTTI_API int tutti_wait(struct tutti_request **req, int timeout_ms);
 
-/* Free a persistent request, *req = NULL. One still running is waited for first; its status is returned. */
+/* Free a persistent request, *req = NULL. One still running is waited for first; its status is returned. Its buffers must not be freed before it (a device may
+ * know their pages). */
 TUTTI_API int tutti_request_free(struct tutti_request **req);
 
 /* ---- memory ------------------------------------------------------------------------------------------------- */

@@ -57,6 +57,7 @@ struct tutti_comm {
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */
 	struct tutti_mem *registered;
+	int kept;                       /* regions of persistent requests */
 	char error[ERR_TEXT];
 };
 
@@ -68,6 +69,7 @@ struct tutti_request {
 	const void *send;
 	void *recv;
 	bool persistent;
+	const struct net_mem *regions[2];       /* a persistent one's buffers, which stay until it is freed */
 };
 
 /* The plan for a call, made (and all but its buffers checked) when it is the first of its kind. */

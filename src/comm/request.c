@@ -2,7 +2,28 @@
 /* Requests: a plan and buffers, and the run while one is in flight. Freed ones are kept by the communicator. */
 #include <base/clock.h>
 #include <comm/comm.h>
+#include <stdint.h>
 #include <stdlib.h>
+
+enum { KEPT_MAX = 256, KEEP_FROM = 4096 };      /* regions of a communicator's persistent requests; bytes of the least */
+
+/* The buffers of a persistent request stay where they are until it is freed: transports may register them. Those that are, or overlap, regions already are left. */
+static void keep(struct tutti_request *r, int i, const void *p, size_t bytes)
+{
+	if (!p || bytes < KEEP_FROM || r->comm->kept >= KEPT_MAX || net_mem_find(p, bytes) ||
+	    net_mem_adopt((void *)(uintptr_t)p, bytes, &r->regions[i]) < 0)
+		return;
+	r->comm->kept++;
+}
+
+static void unkeep(struct tutti_request *r)
+{
+	for (int i = 0; i < 2; i++) {
+		r->comm->kept -= r->regions[i] != NULL;
+		net_mem_free(r->regions[i]);
+		r->regions[i] = NULL;
+	}
+}
 
 static int request_start(struct tutti_request *r)
 {
@@ -12,6 +33,7 @@ static int request_start(struct tutti_request *r)
 /* Called inside the engine. */
 static void request_give(struct tutti_request *r)
 {
+	unkeep(r);
 	r->plan->live--;
 	r->plan = NULL;
 	r->next = r->comm->idle;
@@ -27,6 +49,12 @@ int request_new(struct tutti_comm *c, struct plan *plan, const struct call *k, b
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a request");
 	*r = (struct tutti_request){ .comm = c, .plan = plan, .send = k->send, .recv = k->recv, .persistent = persistent };
 	plan->live++;
+	bool recv_first = plan->out_bytes > plan->in_bytes;     /* in place the smaller lies in the larger */
+	for (int i = 0; persistent && i < 2; i++)
+		if (i == recv_first)
+			keep(r, i, k->send, plan->in_bytes);
+		else
+			keep(r, i, k->recv, plan->out_bytes);
 	int status = persistent ? TUTTI_OK : request_start(r);
 	if (status < 0)
 		request_give(r);

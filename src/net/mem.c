@@ -99,7 +99,7 @@ int net_mem_adopt(void *p, size_t bytes, const struct net_mem **mem)
 	struct net_mem *m = malloc(sizeof(*m));
 	if (!m)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a region");
-	*m = (struct net_mem){ p, bytes, -1, atomic_fetch_add(&last_id, 1) + 1 };
+	*m = (struct net_mem){ p, bytes, NET_MEM_PRIVATE, -1, atomic_fetch_add(&last_id, 1) + 1 };
 	pthread_mutex_lock(&lock);
 	int status = overlaps(m) ? err_set(TUTTI_ERR_INVALID, "[%p, +%zu) overlaps memory that is registered, or of tutti_mem_alloc", p, bytes) : table_add(m);
 	pthread_mutex_unlock(&lock);
@@ -126,7 +126,7 @@ void net_mem_free(const struct net_mem *mem)
 	}
 	atomic_fetch_add(&frees, 1);
 	pthread_mutex_unlock(&lock);
-	if (mem->fd < 0)
+	if (mem->kind == NET_MEM_PRIVATE)
 		return;
 	if (next)
 		munmap(mem->base, mem->len);

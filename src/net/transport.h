@@ -48,11 +48,17 @@ struct net_head {
 	uint32_t seq;           /* position in the FIFO, mod 2^32; filled and checked by the transport */
 };
 
-/* Memory that is used often: a memfd that other processes can map (tutti_mem_alloc, scratch), or the caller's own (tutti_register). src/net/mem.c */
+/* Memory that is used often, by kind (src/net/mem.c): */
+enum net_mem_kind {
+	NET_MEM_SHARED,         /* a memfd that other processes can map: tutti_mem_alloc, scratch */
+	NET_MEM_PRIVATE,        /* the caller's own: tutti_register, buffers of persistent requests */
+	NET_MEM_DMABUF          /* a device's, by its dma-buf; nothing makes such regions yet */
+};
 struct net_mem {
 	void *base;
 	size_t len;
-	int fd;                 /* memfd; -1: the caller's memory */
+	enum net_mem_kind kind;
+	int fd;                 /* memfd, dma-buf, or -1 */
 	uint64_t id;            /* unique in this process, never used again */
 };
 

@@ -125,7 +125,7 @@ static void tx_start(struct shm_tx *t, const struct net_op *op)
 {
 	struct shm_ep *e = t->end.e;
 	size_t pull = shm_of(e)->config->shm_pull;
-	t->kind = op->mem && op->mem->fd >= 0 && shm_lend(e, op->mem) ? SHM_MEM : e->pulls && pull && op->head.len >= pull ? SHM_PULL : SHM_SLOT;
+	t->kind = op->mem && op->mem->kind == NET_MEM_SHARED && shm_lend(e, op->mem) ? SHM_MEM : e->pulls && pull && op->head.len >= pull ? SHM_PULL : SHM_SLOT;
 	t->base = t->next;
 	t->sent = 0;
 	if (t->kind == SHM_SLOT) {      /* drained: start again at the ring's first byte, which both caches know */

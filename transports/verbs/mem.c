@@ -1,22 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Registered memory. A region of tutti_mem_alloc's or tutti_register's is registered at its first use, on every rail, and forgotten after it was freed.
- * Between the two nobody writes it: operations on it have ended before it may be freed, and pages stay pinned until then.
+ * Registered memory. A region (tutti_mem_alloc, tutti_register, buffers of persistent requests) is registered at its first use, on every rail, and forgotten
+ * after it was freed, at the next progress. Between the two no device writes it: operations on it have ended before it may be freed, an old advert is not
+ * answered any more, and the pages stay pinned, so that they cannot become other memory's.
  */
 #include "verbs.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-static struct ibv_mr *reg(struct verbs_iface *s, int rail, void *at, size_t len, int more)
+static const struct net_mem *const OURS = NULL;
+
+static struct ibv_mr *reg(struct verbs_iface *s, int rail, const struct net_mem *mem, void *at, size_t len)
 {
-	return ibv_reg_mr(s->rail[rail].pd, at, len, IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | more);
+	int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE;
+	if (mem == OURS)
+		return ibv_reg_mr(s->rail[rail].pd, at, len, access);
+	if (s->config->verbs_relaxed)
+		access |= IBV_ACCESS_RELAXED_ORDERING;
+	if (s->config->verbs_on_demand)
+		access |= IBV_ACCESS_ON_DEMAND;
+	if (mem->kind == NET_MEM_DMABUF)
+		return ibv_reg_dmabuf_mr(s->rail[rail].pd, 0, len, (uintptr_t)at, mem->fd, access);
+	return ibv_reg_mr(s->rail[rail].pd, at, len, access);
 }
 
-static bool reg_all(struct verbs_iface *s, struct ibv_mr **mr, void *at, size_t len, int more)
+static bool reg_all(struct verbs_iface *s, struct ibv_mr **mr, const struct net_mem *mem, void *at, size_t len)
 {
 	for (int i = 0; i < s->rails; i++)
-		if (!(mr[i] = reg(s, i, at, len, more)))
+		if (!(mr[i] = reg(s, i, mem, at, len)))
 			return false;
 	return true;
 }
@@ -40,7 +52,7 @@ int verbs_buf_new(struct verbs_iface *s, struct verbs_buf *b, size_t len)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a buffer of %zu bytes", len);
 	madvise(b->at, b->len, MADV_HUGEPAGE);
 	memset(b->at, 0, b->len);
-	if (reg_all(s, b->mr, b->at, b->len, 0))
+	if (reg_all(s, b->mr, OURS, b->at, b->len))
 		return TUTTI_OK;
 	int status = err_sys("cannot register %zu bytes (is `ulimit -l` large enough?)", len);
 	verbs_buf_free(b);
@@ -67,7 +79,7 @@ struct ibv_mr *const *verbs_region(struct verbs_iface *s, const struct net_mem *
 	s->regions = more;
 	r = &more[s->nregions++];
 	*r = (struct verbs_region){ .id = mem->id };
-	if (reg_all(s, r->mr, mem->base, mem->len, s->config->verbs_relaxed ? IBV_ACCESS_RELAXED_ORDERING : 0))
+	if (reg_all(s, r->mr, mem, mem->base, mem->len))
 		return r->mr;
 	dereg_all(r->mr);               /* remembered as one that cannot be */
 	log_msg(LOG_INFO, "verbs: a region of %zu bytes cannot be registered, and is copied (is `ulimit -l` large enough?)", mem->len);
