@@ -573,11 +573,11 @@ static const char *persistent_memory(struct tutti_comm *c, void *ctx)
 		EXPECT(tutti_start(sum) == TUTTI_OK && tutti_wait(&sum, -1) == TUTTI_OK);
 		for (int i = 0; i < N; i++)
 			EXPECT(x[i] == n * (i + turn));
-		if (turn == 1)                          /* the region went with it; the other goes on */
-			EXPECT(tutti_request_free(&gather) == TUTTI_OK && !net_mem_find(x, 1) &&
+		if (turn == 1)                          /* the region stays while the other shares it */
+			EXPECT(tutti_request_free(&gather) == TUTTI_OK && net_mem_find(x, (size_t)n * N * sizeof(*x)) &&
 			       tutti_all_gather_init(x + rank * N, x, N, TUTTI_INT32, c, &gather) == TUTTI_OK);
 	}
-	EXPECT(tutti_request_free(&sum) == TUTTI_OK && tutti_request_free(&gather) == TUTTI_OK && !net_mem_find(x, 1));
+	EXPECT(tutti_request_free(&sum) == TUTTI_OK && net_mem_find(x, 1) && tutti_request_free(&gather) == TUTTI_OK && !net_mem_find(x, 1));
 	free(x);
 	return NULL;
 }

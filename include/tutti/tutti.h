@@ -234,7 +234,7 @@ TUTTI_API int tutti_mem_free(void *ptr);       /* NULL is legal */
 /*
  * Tell comm about memory of the caller's own that will be used often: verbs then moves it without copies. It stays the caller's, who deregisters it before
  * freeing it. bytes > 0, any address; memory that overlaps other registered memory in part is refused (TUTTI_ERR_INVALID). Pages are pinned at the first use,
- * and until the communicator's next call after tutti_deregister.
+ * and until a call of the communicator after tutti_deregister finds no operation in flight. Deregister when no operation uses it.
  */
 struct tutti_mem;
 TUTTI_API int tutti_register(struct tutti_comm *comm, void *ptr, size_t bytes, struct tutti_mem **mem);

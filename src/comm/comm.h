@@ -44,7 +44,7 @@ struct plans {
 	uint32_t n;
 };
 
-struct tutti_mem { struct tutti_mem *next; const struct net_mem *region; };      /* region NULL: it lies in another */
+struct tutti_mem { struct tutti_mem *next; const struct net_mem *region; };
 
 struct tutti_comm {
 	struct engine engine;
@@ -57,7 +57,8 @@ struct tutti_comm {
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */
 	struct tutti_mem *registered;
-	int kept;                       /* regions of persistent requests */
+	struct tutti_request *persistent;       /* those that keep regions */
+	int kept;                       /* how many regions */
 	char error[ERR_TEXT];
 };
 
@@ -68,8 +69,9 @@ struct tutti_request {
 	struct run *run;                /* NULL: not running */
 	const void *send;
 	void *recv;
-	bool persistent;
+	bool persistent, keeps;
 	const struct net_mem *regions[2];       /* a persistent one's buffers, which stay until it is freed */
+	struct tutti_request *keeping;  /* next on comm->persistent */
 };
 
 /* The plan for a call, made (and all but its buffers checked) when it is the first of its kind. */

@@ -34,7 +34,7 @@ int tutti_register(struct tutti_comm *c, void *ptr, size_t bytes, struct tutti_m
 	if (!m)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a registration");
 	*m = (struct tutti_mem){ .next = c->registered };
-	int status = net_mem_find(ptr, bytes) ? TUTTI_OK : net_mem_adopt(ptr, bytes, &m->region);       /* tutti_mem_alloc's is a region already */
+	int status = net_mem_adopt(ptr, bytes, &m->region);
 	if (status < 0) {
 		free(m);
 		return comm_error(c, status);

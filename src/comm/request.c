@@ -10,14 +10,32 @@ enum { KEPT_MAX = 256, KEEP_FROM = 4096 };      /* regions of a communicator's p
 /* The buffers of a persistent request stay where they are until it is freed: transports may register them. Those that are, or overlap, regions already are left. */
 static void keep(struct tutti_request *r, int i, const void *p, size_t bytes)
 {
-	if (!p || bytes < KEEP_FROM || r->comm->kept >= KEPT_MAX || net_mem_find(p, bytes) ||
-	    net_mem_adopt((void *)(uintptr_t)p, bytes, &r->regions[i]) < 0)
-		return;
-	r->comm->kept++;
+	if (p && bytes >= KEEP_FROM && r->comm->kept < KEPT_MAX && net_mem_adopt((void *)(uintptr_t)p, bytes, &r->regions[i]) == TUTTI_OK)
+		r->comm->kept++;
+}
+
+static void keep_both(struct tutti_request *r, const struct plan *plan)
+{
+	bool recv_first = plan->out_bytes > plan->in_bytes;     /* in place the smaller lies in the larger */
+	for (int i = 0; i < 2; i++)
+		if (i == recv_first)
+			keep(r, i, r->send, plan->in_bytes);
+		else
+			keep(r, i, r->recv, plan->out_bytes);
+	r->keeps = true;
+	r->keeping = r->comm->persistent;
+	r->comm->persistent = r;
 }
 
 static void unkeep(struct tutti_request *r)
 {
+	struct tutti_request **p = &r->comm->persistent;
+	if (!r->keeps)
+		return;
+	while (*p != r)
+		p = &(*p)->keeping;
+	*p = r->keeping;
+	r->keeps = false;
 	for (int i = 0; i < 2; i++) {
 		r->comm->kept -= r->regions[i] != NULL;
 		net_mem_free(r->regions[i]);
@@ -49,12 +67,8 @@ int request_new(struct tutti_comm *c, struct plan *plan, const struct call *k, b
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a request");
 	*r = (struct tutti_request){ .comm = c, .plan = plan, .send = k->send, .recv = k->recv, .persistent = persistent };
 	plan->live++;
-	bool recv_first = plan->out_bytes > plan->in_bytes;     /* in place the smaller lies in the larger */
-	for (int i = 0; persistent && i < 2; i++)
-		if (i == recv_first)
-			keep(r, i, k->send, plan->in_bytes);
-		else
-			keep(r, i, k->recv, plan->out_bytes);
+	if (persistent)
+		keep_both(r, plan);
 	int status = persistent ? TUTTI_OK : request_start(r);
 	if (status < 0)
 		request_give(r);
@@ -136,6 +150,8 @@ int tutti_request_free(struct tutti_request **req)
 
 void request_free_all(struct tutti_comm *c)
 {
+	while (c->persistent)           /* not freed, against the rules; their memory is the caller's all the same */
+		unkeep(c->persistent);
 	while (c->idle) {
 		struct tutti_request *r = c->idle;
 		c->idle = r->next;

@@ -38,15 +38,15 @@ static bool filled(const struct net_transport *t)
 /* ---- modules ------------------------------------------------------------------------------------------------------ */
 
 /* The folder of the object that this code is in: where the modules of a build tree lie. */
-static void own_folder(char *folder, size_t cap)
+static const char *own_folder(char *folder, size_t cap)
 {
 	Dl_info info;
-	char *slash;
-	snprintf(folder, cap, "%s", dladdr(rows, &info) && info.dli_fname ? info.dli_fname : ".");
-	if ((slash = strrchr(folder, '/')))
-		*slash = 0;
-	else
-		snprintf(folder, cap, ".");
+	snprintf(folder, cap, "%s", dladdr(rows, &info) && info.dli_fname ? info.dli_fname : "");
+	char *slash = strrchr(folder, '/');
+	if (!slash)
+		return NULL;            /* found by PATH: not the current one */
+	*slash = 0;
+	return folder;
 }
 
 /* Where it was installed, or in a build tree; TUTTI_MODULES alone when that is set. */
@@ -54,9 +54,8 @@ static void *open_module(const char *file)
 {
 	const struct config *c = config_get();
 	char own[1024], path[1200];
-	own_folder(own, sizeof(own));
 	bool given = c && *c->modules;
-	const char *folders[] = { given ? c->modules : MODULES, given ? NULL : own, given ? NULL : own };
+	const char *beside = given ? NULL : own_folder(own, sizeof(own)), *folders[] = { given ? c->modules : MODULES, beside, beside };
 	const char *in[] = { "", "", ".libs/" };
 	for (int i = 0; i < 3 && folders[i]; i++) {
 		snprintf(path, sizeof(path), "%s/%s%s", folders[i], in[i], file);
@@ -67,7 +66,7 @@ static void *open_module(const char *file)
 			err_set(TUTTI_ERR_UNSUPPORTED, "its module cannot be loaded: %s", dlerror());
 		return so;
 	}
-	err_set(TUTTI_ERR_UNSUPPORTED, "its module is not installed: there is no %s in %s", file, folders[0]);
+	err_set(TUTTI_ERR_UNSUPPORTED, "its module is not installed: there is no %s in %s%s", file, folders[0], beside ? " or beside the program" : "");
 	return NULL;
 }
 

@@ -225,8 +225,9 @@ static inline struct net_op *net_fifo_pop(struct net_fifo *f)
 /* ---- regions (src/net/mem.c). Any thread. ------------------------------------------------------------------------- */
 
 int net_mem_new(size_t bytes, const struct net_mem **mem);      /* memfd, mapped shared, zeroed, page-aligned */
-int net_mem_adopt(void *p, size_t bytes, const struct net_mem **mem);  /* the caller's; TUTTI_ERR_INVALID when it overlaps a region */
-void net_mem_free(const struct net_mem *mem);                           /* unmaps it, unless it is the caller's */
+/* The caller's memory: a region of its own, or a share in the one that holds it; TUTTI_ERR_INVALID when it overlaps one in part. */
+int net_mem_adopt(void *p, size_t bytes, const struct net_mem **mem);
+void net_mem_free(const struct net_mem *mem);           /* gone with the last share; then unmapped, unless it is the caller's */
 const struct net_mem *net_mem_find(const void *p, size_t bytes);        /* the region that holds [p, p+bytes), or NULL; lock-free */
 bool net_mem_alive(uint64_t id);                                        /* not freed yet? */
 uint64_t net_mem_frees(void);           /* counts net_mem_free calls: a transport that exported regions looks for dead ones when it changes */

@@ -97,6 +97,7 @@ static void no_gid(struct verbs_port *p, int forced)
 static bool usable(struct verbs_port *p, const struct verbs_wish *w)
 {
 	p->why[0] = 0;
+	p->rail = false;
 	if (!wanted(w, p))
 		snprintf(p->why, sizeof(p->why), "not wanted (TUTTI_VERBS_DEVICES)");
 	else if (!p->active)
@@ -133,6 +134,7 @@ int verbs_choose(struct verbs_port *ports, int n, const struct verbs_wish *w, in
 			snprintf(p->why, sizeof(p->why), "there are %d rails already", VERBS_RAILS);
 		else {
 			snprintf(p->why, sizeof(p->why), "rail %d", rails);
+			p->rail = true;
 			rail[rails++] = i;
 		}
 	}

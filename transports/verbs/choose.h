@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VERBS_RAILS = 4, VERBS_PORTS = 64, VERBS_GIDS = 16 };
+enum { VERBS_RAILS = 4, VERBS_PORTS = 64, VERBS_GIDS = 64 };
 
 enum verbs_gid_type { VERBS_GID_IB, VERBS_GID_ROCE_V1, VERBS_GID_ROCE_V2 };
 struct verbs_gid { int index; enum verbs_gid_type type; uint8_t raw[16]; };
@@ -27,7 +27,8 @@ struct verbs_port {
 	int ngids;
 	struct verbs_gid gids[VERBS_GIDS];
 	/* verbs_choose's */
-	int gid;                        /* index into gids, when it is a rail */
+	bool rail;
+	int gid;                        /* index into gids, when it is one */
 	char why[160];                  /* why it is a rail, or is not */
 };
 

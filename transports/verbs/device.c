@@ -22,9 +22,9 @@ static double sysfs_number(const char *path, double otherwise)
 
 static void read_gids(struct verbs_port *p, struct ibv_context *ctx)
 {
-	enum { MOST = 256 };
-	struct ibv_gid_entry e[MOST];
-	ssize_t n = ibv_query_gid_table(ctx, e, MOST, 0);
+	enum { MOST = 1024 };           /* of all ports of a device; with less room than it needs the call fails, and with more than 64 KiB */
+	struct ibv_gid_entry *e = calloc(MOST, sizeof(*e));
+	ssize_t n = e ? ibv_query_gid_table(ctx, e, MOST, 0) : 0;
 	for (ssize_t i = 0; i < n && p->ngids < VERBS_GIDS; i++) {
 		if (e[i].port_num != (uint32_t)p->port)
 			continue;
@@ -33,6 +33,7 @@ static void read_gids(struct verbs_port *p, struct ibv_context *ctx)
 		g->type = e[i].gid_type == IBV_GID_TYPE_ROCE_V2 ? VERBS_GID_ROCE_V2 : e[i].gid_type == IBV_GID_TYPE_ROCE_V1 ? VERBS_GID_ROCE_V1 : VERBS_GID_IB;
 		memcpy(g->raw, e[i].gid.raw, sizeof(g->raw));
 	}
+	free(e);
 }
 
 static void read_port(struct verbs_port *p, struct ibv_context *ctx, int port)
@@ -118,15 +119,14 @@ static struct ibv_context *open_named(const char *name)
 
 static int no_wait(int fd) { return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK); }
 
-int verbs_rail_open(struct verbs_rail *l)
+int verbs_rail_open(struct verbs_rail *l, int cqe)
 {
-	enum { CQE = 1024 };
 	struct ibv_device_attr a;
 	l->ctx = open_named(l->port.device);
 	if (!l->ctx || ibv_query_device(l->ctx, &a) || !(l->pd = ibv_alloc_pd(l->ctx)) || !(l->wake = ibv_create_comp_channel(l->ctx)))
 		return err_sys("cannot open %s", l->port.device);
 	l->most_cqe = a.max_cqe;
-	l->cqe = CQE < a.max_cqe ? CQE : a.max_cqe;
+	l->cqe = cqe < a.max_cqe ? cqe : a.max_cqe;
 	if (!(l->cq = ibv_create_cq(l->ctx, l->cqe, l, l->wake, 0)))
 		return err_sys("cannot make a completion queue on %s (is `ulimit -l` large enough?)", l->port.device);
 	l->cqe = l->cq->cqe;

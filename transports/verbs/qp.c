@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queue pairs. wr_id is the struct verbs_qp, odd for writes; it outlives its completions, since endpoints are freed after the completion queues. */
+/* Queue pairs. wr_id is the struct verbs_qp, odd for writes. It outlives the queue pair: endpoints are freed when no completion is looked at any more. */
 #include "verbs.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { BATCH = 16, INLINE_WANTED = 256 };
 
@@ -22,7 +23,6 @@ static int cq_grow(struct verbs_iface *s, struct verbs_rail *l)
 	if (want > l->cqe && ibv_resize_cq(l->cq, want))
 		return err_sys("cannot make a completion queue of %d on %s", want, l->port.device);
 	l->cqe = l->cq->cqe;
-	l->used = need;
 	return TUTTI_OK;
 }
 
@@ -59,11 +59,15 @@ static int qp_make(struct verbs_iface *s, struct verbs_qp *q, int rail)
 	if (status < 0)
 		return status;
 	q->rail = rail;
-	q->psn = (uint32_t)random() & 0xffffff;
+	if (getrandom(&q->psn, sizeof(q->psn), 0) != sizeof(q->psn))
+		return err_sys("getrandom");
+	q->psn &= 0xffffff;
 	q->signalled = calloc((size_t)s->send_depth, sizeof(*q->signalled));
 	if (!q->signalled)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a queue pair");
-	if (!(q->qp = create(s, l, q)) || ibv_modify_qp(q->qp, &a, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS))
+	q->qp = create(s, l, q);
+	l->used += q->qp ? s->send_depth + s->recv_depth : 0;
+	if (!q->qp || ibv_modify_qp(q->qp, &a, IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS))
 		return err_sys("cannot make a queue pair on %s:%d (is `ulimit -l` large enough?)", l->port.device, l->port.port);
 	for (int i = 0; i < s->recv_depth; i += BATCH)
 		if (repost(q, s->recv_depth - i < BATCH ? (unsigned)(s->recv_depth - i) : BATCH))
@@ -152,7 +156,7 @@ void verbs_qps_destroy(struct verbs_ep *e)
 
 static bool has_room(struct verbs_ep *e, struct verbs_qp *q, unsigned spare, unsigned reserve)
 {
-	if (q->posted - q->completed + spare >= (unsigned)verbs_of(e)->send_depth)
+	if (!q->qp || q->posted - q->completed + spare >= (unsigned)verbs_of(e)->send_depth)
 		return false;
 	if (q->immediates - q->room + reserve >= e->its.receives) {
 		uint64_t seen = atomic_load_explicit(&e->box->consumed[q->rail], memory_order_acquire);
@@ -204,17 +208,17 @@ bool verbs_write(struct verbs_ep *e, const struct verbs_write *w)
 	return true;
 }
 
-static bool tell_on(struct verbs_ep *e, int rail, const void *field, size_t len, enum verbs_imm kind, int channel)
+static bool tell_on(struct verbs_ep *e, int rail, const void *field, size_t len, enum verbs_imm kind, int channel, bool signal)
 {
 	size_t at = (size_t)((const char *)field - (const char *)e->mirror);
 	struct verbs_write w = { .rail = rail, .from = field, .lkey = e->boxes.mr[rail]->lkey, .len = len, .to = e->its.box + at,
-		                 .rkey = e->its.rkey[rail], .imm = (uint32_t)kind << 28 | (uint32_t)channel << 24 };
+		                 .rkey = e->its.rkey[rail], .imm = (uint32_t)kind << 28 | (uint32_t)channel << 24, .signal = signal };
 	return verbs_write(e, &w);
 }
 
-bool verbs_tell(struct verbs_ep *e, const void *field, size_t len, enum verbs_imm kind, int channel)
+bool verbs_tell(struct verbs_ep *e, const void *field, size_t len, enum verbs_imm kind, int channel, bool signal)
 {
-	return tell_on(e, 0, field, len, kind, channel);
+	return tell_on(e, 0, field, len, kind, channel, signal);
 }
 
 /* Tell the peer what has been seen, once a quarter of what it may send. */
@@ -229,7 +233,7 @@ static void tell_consumed(struct verbs_ep *e, struct verbs_qp *q)
 	}
 	q->told = q->consumed;
 	atomic_store_explicit(&e->mirror->consumed[q->rail], q->told, memory_order_relaxed);
-	tell_on(e, q->rail, (const void *)&e->mirror->consumed[q->rail], sizeof(uint64_t), VERBS_CREDIT, 0);
+	tell_on(e, q->rail, (const void *)&e->mirror->consumed[q->rail], sizeof(uint64_t), VERBS_CREDIT, 0, false);
 }
 
 static void tell_owed(struct verbs_iface *s)
@@ -304,12 +308,21 @@ static void completed(struct verbs_iface *s, const struct ibv_wc *wc)
 		came(q, ntohl(wc->imm_data), wc->byte_len);
 }
 
-static int rail_poll(struct verbs_iface *s, struct verbs_rail *l)
+void verbs_rail_failed(struct verbs_iface *s, int rail, const char *why)
+{
+	for (struct verbs_ep *e = s->eps; e; e = e->next)
+		if (rail < e->rails)
+			verbs_lost(e, TUTTI_ERR_SYSTEM, why);
+}
+
+static int rail_poll(struct verbs_iface *s, int rail)
 {
 	struct ibv_wc wc[BATCH];
-	int n = ibv_poll_cq(l->cq, BATCH, wc);
+	int n = ibv_poll_cq(s->rail[rail].cq, BATCH, wc);
 	for (int i = 0; i < n; i++)
 		completed(s, &wc[i]);
+	if (n < 0)
+		verbs_rail_failed(s, rail, "the completion queue has failed");
 	return n > 0 ? n : 0;
 }
 
@@ -321,7 +334,7 @@ int verbs_poll(struct verbs_iface *s)
 	for (int round = 0; round < ROUNDS && n; round++) {
 		n = 0;
 		for (int i = 0; i < s->rails; i++)
-			n += rail_poll(s, &s->rail[i]);
+			n += rail_poll(s, i);
 		moved |= n > 0;
 	}
 	if (s->owing)

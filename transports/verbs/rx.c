@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool broken(struct verbs_rx *r, const char *why)
+static bool broken(struct verbs_rx *r, int status, const char *why)
 {
-	verbs_lost(r->end.e, TUTTI_ERR_PEER, why);
+	verbs_lost(r->end.e, status, why);
 	return false;
 }
 
@@ -20,7 +20,7 @@ static struct verbs_lane *mirror(struct verbs_rx *r) { return &r->end.e->mirror-
 bool verbs_rx_piece(struct verbs_rx *r, uint32_t number, uint32_t len)
 {
 	uint32_t ahead = (number - (uint32_t)r->number) & VERBS_NUMBER;
-	if (!r->table && !(r->table = calloc(VERBS_TABLE, sizeof(*r->table))))
+	if (!r->table)                  /* nothing was advertised */
 		return false;
 	if (ahead >= VERBS_TABLE || !len || r->table[number % VERBS_TABLE])
 		return false;
@@ -29,7 +29,7 @@ bool verbs_rx_piece(struct verbs_rx *r, uint32_t number, uint32_t len)
 		r->stream += *next;
 		*next = 0;
 	}
-	return true;
+	return r->stream <= r->granted;
 }
 
 /* ---- adverts -------------------------------------------------------------------------------------------------------- */
@@ -52,12 +52,16 @@ static bool rx_advert(struct verbs_rx *r, struct net_op *op)
 	struct verbs_advert *a = &mirror(r)->advert[r->adverts % VERBS_ADVERTS];
 	if (!verbs_room(e, 0))
 		return false;
-	if (!mr && !r->stage.at && verbs_buf_new(s, &r->stage, VERBS_RING * s->piece) < 0)
-		return broken(r, err_last());
+	int status = mr || r->stage.at ? TUTTI_OK : verbs_buf_new(s, &r->stage, VERBS_RING * s->piece);
+	if (!status && !r->table && !(r->table = calloc(VERBS_TABLE, sizeof(*r->table))))
+		status = err_set(TUTTI_ERR_NOMEM, "no memory for a table of pieces");
+	if (status < 0)
+		return broken(r, status, err_last());
 	*w = (struct verbs_want){ .op = op, .staged = !mr, .pos = r->stage_end };
 	if (!mr)
 		r->stage_end += verbs_grain(op->head.len);
 	w->told = rx_may(r, w);
+	r->granted += w->told;
 	a->head = op->head;
 	a->at = (uintptr_t)(mr ? op->buf : r->stage.at);
 	a->ring = mr ? 0 : r->stage.len;
@@ -66,7 +70,7 @@ static bool rx_advert(struct verbs_rx *r, struct net_op *op)
 		a->rkey[i] = mr ? mr[i]->rkey : r->stage.mr[i]->rkey;
 	atomic_store_explicit(&a->upto, w->told, memory_order_relaxed);
 	r->adverts++;
-	return verbs_tell(e, a, sizeof(*a), VERBS_ADVERT, r->end.channel);
+	return verbs_tell(e, a, sizeof(*a), VERBS_ADVERT, r->end.channel, false);
 }
 
 static int rx_advertise(struct verbs_rx *r)
@@ -82,11 +86,11 @@ static int rx_advertise(struct verbs_rx *r)
 	return moved;
 }
 
-/* Worth telling: all there is, or a piece more. */
+/* Worth telling: all there is, a piece more, or anything when the peer has written all it may. */
 static bool rx_grown(const struct verbs_rx *r, const struct verbs_want *w)
 {
 	size_t may = rx_may(r, w);
-	return may > w->told && (may == w->op->head.len || may - w->told >= verbs_of(r->end.e)->piece);
+	return may > w->told && (may == w->op->head.len || may - w->told >= verbs_of(r->end.e)->piece || r->stream == r->granted);
 }
 
 static int rx_allow(struct verbs_rx *r)
@@ -97,28 +101,32 @@ static int rx_allow(struct verbs_rx *r)
 		struct verbs_advert *a = &mirror(r)->advert[n % VERBS_ADVERTS];
 		if (!rx_grown(r, w) || !verbs_room(r->end.e, 0))
 			continue;
+		r->granted += rx_may(r, w) - w->told;
 		w->told = rx_may(r, w);
 		atomic_store_explicit(&a->upto, w->told, memory_order_relaxed);
-		if (!verbs_tell(r->end.e, (const void *)&a->upto, sizeof(a->upto), VERBS_CREDIT, r->end.channel))
+		if (!verbs_tell(r->end.e, (const void *)&a->upto, sizeof(a->upto), VERBS_CREDIT, r->end.channel, false))
 			return 1;
 		moved = 1;
 	}
 	return moved;
 }
 
-static bool rx_full(const struct verbs_rx *r) { return r->taken - r->told >= VERBS_SLOTS / 2; }
-
-/* Free slots at the sender. */
-static void rx_free(struct verbs_rx *r)
+bool verbs_rx_owes(const struct verbs_rx *r)
 {
-	if (!rx_full(r) || !verbs_room(r->end.e, 0))
-		return;
-	r->told = r->taken;
-	atomic_store_explicit(&mirror(r)->freed, r->told, memory_order_relaxed);
-	verbs_tell(r->end.e, (const void *)&mirror(r)->freed, sizeof(uint64_t), VERBS_CREDIT, r->end.channel);
+	return r->taken - r->told >= VERBS_SLOTS / 2 || r->number - r->seen >= VERBS_TABLE / 4;
 }
 
-bool verbs_rx_owes(const struct verbs_rx *r) { return rx_full(r); }
+/* What has been read is free again at the sender. */
+static void rx_free(struct verbs_rx *r)
+{
+	if (!verbs_rx_owes(r) || !verbs_room(r->end.e, 0))
+		return;
+	r->told = r->taken;
+	r->seen = r->number;
+	atomic_store_explicit(&mirror(r)->freed, r->told, memory_order_relaxed);
+	atomic_store_explicit(&mirror(r)->seen, r->seen, memory_order_relaxed);
+	verbs_tell(r->end.e, (const void *)&mirror(r)->freed, 2 * sizeof(uint64_t), VERBS_CREDIT, r->end.channel, false);
+}
 
 /* What a message tells besides; counters that would go back or too far are not believed. */
 void verbs_rx_arrived(struct verbs_rx *r)
@@ -145,7 +153,7 @@ static bool rx_match(struct verbs_rx *r, struct net_op *op)
 	if (r->taken == r->arrived)
 		return false;
 	if (r->arrived - r->taken > VERBS_SLOTS)
-		return broken(r, "it wrote more messages than there is room for");
+		return broken(r, TUTTI_ERR_PEER, "it wrote more messages than there is room for");
 	const struct verbs_slot *m = slot_of(r);
 	struct net_head got = m->head;
 	if (!net_head_check(op, &got)) {
@@ -153,7 +161,7 @@ static bool rx_match(struct verbs_rx *r, struct net_op *op)
 		return false;
 	}
 	if (m->kind != (op->head.len <= VERBS_SHORT ? VERBS_WHOLE : VERBS_LONG))
-		return broken(r, "a message is broken");
+		return broken(r, TUTTI_ERR_PEER, "a message is broken");
 	if (op->head.len > VERBS_SHORT)
 		r->taken++;             /* a short one's slot is free when it has been read */
 	return r->open = true;
@@ -193,7 +201,8 @@ static void rx_consumed(struct verbs_rx *r, struct net_op *op, size_t n)
 		net_op_end(op, TUTTI_OK);
 	}
 	rx_free(r);
-	rx_allow(r);
+	if (!r->end.e->ep.status)
+		rx_allow(r);
 }
 
 static int rx_lend(struct verbs_rx *r, struct net_op *op)
@@ -226,6 +235,8 @@ static int rx_copy(struct verbs_rx *r, struct net_op *op, size_t *budget)
 static int rx_straight(struct verbs_rx *r, struct net_op *op)
 {
 	uint64_t come = r->stream - r->start, end = come < op->head.len ? come : op->head.len;
+	if (end > r->want[r->finished % VERBS_ADVERTS].told)
+		return !broken(r, TUTTI_ERR_PEER, "it wrote more of a message than it may");
 	if (end == op->done)
 		return 0;
 	verbs_of(r->end.e)->straight += end - op->done;
@@ -256,7 +267,7 @@ int verbs_rx_step(struct verbs_rx *r)
 	}
 	if (!e->ep.status) {
 		rx_free(r);
-		moved |= rx_allow(r) | rx_advertise(r);
+		moved |= (!e->ep.status && rx_allow(r)) | (!e->ep.status && rx_advertise(r));
 	}
 	return moved | (e->ep.status != 0);
 }

@@ -32,39 +32,52 @@ static int choose(struct verbs_port *ports, int *n, const struct config *c, int 
 static size_t port_text(const struct verbs_port *p, char *buf, size_t cap)
 {
 	char gid[64] = "no GID";
-	bool rail = !strncmp(p->why, "rail", 4);
-	if (rail)
+	if (p->rail)
 		verbs_gid_text(p->gids[p->gid].raw, gid, sizeof(gid));
-	int n = snprintf(buf, cap, "%s:%d %s%s%s, %g Gb/s, numa %d: %s\n", p->device, p->port, p->infiniband ? "InfiniBand" : "Ethernet", rail ? ", GID " : "",
-	                 rail ? gid : "", p->gbits, p->numa, p->why);
+	int n = snprintf(buf, cap, "%s:%d %s%s%s, %g Gb/s, numa %d: %s\n", p->device, p->port, p->infiniband ? "InfiniBand" : "Ethernet", p->rail ? ", GID " : "",
+	                 p->rail ? gid : "", p->gbits, p->numa, p->why);
 	return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap - 1;
 }
 
-/* Little may be pinned by those who are not root: what one endpoint needs, at least. */
-static int check_memlock(void)
+/* CAP_IPC_LOCK: no limit on what is pinned. */
+static bool may_pin_all(void)
 {
-	enum { LEAST = 2 << 20 };
+	enum { IPC_LOCK = 14 };
+	unsigned long long caps = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "CapEff: %llx", &caps) != 1)
+		;
+	if (f)
+		fclose(f);
+	return caps >> IPC_LOCK & 1;
+}
+
+/* May so much be pinned as endpoints to that many ranks need? */
+static int check_memlock(size_t piece, int peers)
+{
+	unsigned long long need = (unsigned long long)peers * (2 * sizeof(struct verbs_box) + 2 * VERBS_RING * piece);
 	struct rlimit r;
-	if (geteuid() == 0 || getrlimit(RLIMIT_MEMLOCK, &r) || r.rlim_cur >= LEAST)
+	if (getrlimit(RLIMIT_MEMLOCK, &r) || r.rlim_cur >= need || may_pin_all())
 		return TUTTI_OK;
-	return err_set(TUTTI_ERR_UNSUPPORTED, "only %llu KiB of memory may be pinned: set `ulimit -l unlimited` (in /etc/security/limits.conf: memlock)",
-	               (unsigned long long)r.rlim_cur >> 10);
+	return err_set(TUTTI_ERR_UNSUPPORTED, "only %llu KiB of memory may be pinned, %d peers need %llu: set `ulimit -l unlimited` (in /etc/security/limits.conf: memlock)",
+	               (unsigned long long)r.rlim_cur >> 10, peers, need >> 10);
 }
 
 static int verbs_probe(const struct config *c, char *found, size_t cap)
 {
-	static const char none[] = "";
 	struct verbs_port *ports = calloc(VERBS_PORTS, sizeof(*ports));
 	int n = 0, rails = 0, rail[VERBS_RAILS];
 	size_t at = 0;
-	snprintf(found, cap, "%s", none);
+	if (cap)
+		*found = 0;
 	if (!ports)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the ports");
 	int status = choose(ports, &n, c, rail, &rails);
 	for (int i = 0; i < n && at + 1 < cap; i++)
 		at += port_text(&ports[i], found + at, cap - at);
 	if (!status)
-		status = check_memlock();
+		status = check_memlock(PIECE, 1);
 	free(ports);
 	return status;
 }
@@ -113,11 +126,14 @@ static void verbs_close(struct net_iface *iface)
 
 static int open_rails(struct verbs_iface *s)
 {
+	enum { CQE_MIN = 1024, CQE_MAX = 16384 };       /* grown when endpoints need more, where the device can */
+	int64_t all = (int64_t)s->iface.nranks * (s->send_depth + s->recv_depth);
+	int cqe = all < CQE_MIN ? CQE_MIN : all > CQE_MAX ? CQE_MAX : (int)all;
 	struct verbs_port *ports = calloc(VERBS_PORTS, sizeof(*ports));
 	int n, rail[VERBS_RAILS], status = ports ? choose(ports, &n, s->config, rail, &s->rails) : err_set(TUTTI_ERR_NOMEM, "no memory for the ports");
 	for (int i = 0; i < s->rails && !status; i++) {
 		s->rail[i].port = ports[rail[i]];
-		status = verbs_rail_open(&s->rail[i]);
+		status = verbs_rail_open(&s->rail[i], cqe);
 		if (!status)
 			status = watch(s, s->rail[i].wake->fd);
 		if (!status)
@@ -144,7 +160,9 @@ static int verbs_open(struct net_iface **iface, const struct net_open *o)
 	s->recv_depth = c->verbs_receives;
 	s->frees = net_mem_frees();
 	s->epfd = epoll_create1(EPOLL_CLOEXEC);
-	int status = s->epfd < 0 ? err_sys("epoll_create1") : open_rails(s);
+	int status = s->epfd < 0 ? err_sys("epoll_create1") : check_memlock(piece, o->nranks - 1);
+	if (!status)
+		status = open_rails(s);
 	if (status < 0)
 		verbs_close(&s->iface);
 	else
@@ -265,16 +283,17 @@ static int say(struct verbs_ep *e, enum verbs_letter_kind kind)
 static void meet(struct verbs_ep *e)
 {
 	if (e->state == VERBS_CONNECTING && e->here) {
-		if ((int)e->its.rails != e->rails)
-			verbs_lost(e, TUTTI_ERR_PEER, "it sees another number of rails");
-		else if (verbs_qps_connect(e) < 0 || say(e, VERBS_READY) < 0)
-			verbs_lost(e, TUTTI_ERR_PEER, err_last());
-		else
-			e->here = false;
+		int status = (int)e->its.rails == e->rails ? verbs_qps_connect(e) : err_set(TUTTI_ERR_PEER, "it sees another number of rails");
+		if (!status)
+			status = say(e, VERBS_READY);
+		if (status < 0)
+			verbs_lost(e, status, err_last());
+		e->here = false;
 	}
 	if (e->state == VERBS_CONNECTING && e->ready && !e->here && e->its.rails) {
 		e->state = VERBS_UP;
 		e->ep.iface->expected--;
+		verbs_of(e)->owing = true;      /* credits of what came before it could be answered */
 	}
 }
 
@@ -288,9 +307,10 @@ static int verbs_connect(struct net_iface *iface, int peer, const void *addr, si
 	struct verbs_ep *e = ep_of(s, peer);
 	if (!e)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for an endpoint");
-	*ep = &e->ep;
-	if (e->state != VERBS_NEW)
+	if (e->state != VERBS_NEW) {
+		*ep = &e->ep;
 		return TUTTI_OK;
+	}
 	e->rails = rails;
 	e->place = its;
 	int status = verbs_buf_new(s, &e->boxes, 2 * sizeof(struct verbs_box));
@@ -300,8 +320,11 @@ static int verbs_connect(struct net_iface *iface, int peer, const void *addr, si
 		status = verbs_qps_make(e);
 	if (!status)
 		status = say(e, VERBS_HERE);
-	if (status < 0)
+	if (status < 0) {
+		verbs_lost(e, status, err_last());
 		return status;
+	}
+	*ep = &e->ep;
 	e->state = VERBS_CONNECTING;
 	iface->expected++;
 	meet(e);
@@ -443,14 +466,14 @@ static void async_events(struct verbs_iface *s, struct verbs_rail *l)
 {
 	struct ibv_async_event ev;
 	while (l->ctx && !ibv_get_async_event(l->ctx, &ev)) {
-		bool fatal = ev.event_type == IBV_EVENT_DEVICE_FATAL;
+		bool fatal = ev.event_type == IBV_EVENT_DEVICE_FATAL || ev.event_type == IBV_EVENT_CQ_ERR;
 		struct verbs_qp *q = ev.event_type == IBV_EVENT_QP_FATAL || ev.event_type == IBV_EVENT_QP_ACCESS_ERR || ev.event_type == IBV_EVENT_QP_REQ_ERR ?
 		                     ev.element.qp->qp_context : NULL;
 		log_msg(fatal || q ? LOG_WARN : LOG_INFO, "verbs: %s: %s", l->port.device, ibv_event_type_str(ev.event_type));
 		if (q)
 			net_ep_fail(&q->e->ep, TUTTI_ERR_PEER, "%s: %s", l->port.device, ibv_event_type_str(ev.event_type));
 		for (struct verbs_ep *e = s->eps; e && fatal; e = e->next)
-			net_ep_fail(&e->ep, TUTTI_ERR_PEER, "%s: the device failed", l->port.device);
+			net_ep_fail(&e->ep, TUTTI_ERR_SYSTEM, "%s: %s", l->port.device, ibv_event_type_str(ev.event_type));
 		ibv_ack_async_event(&ev);
 	}
 	for (struct verbs_ep *e = s->eps; e; e = e->next)
@@ -483,7 +506,8 @@ static int verbs_progress(struct net_iface *iface)
 		else
 			*p = end->next;
 	}
-	verbs_regions_sweep(s);
+	if (!s->active)                 /* an operation may still use what its owner has freed */
+		verbs_regions_sweep(s);
 	return moved;
 }
 

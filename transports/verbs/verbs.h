@@ -39,7 +39,7 @@ enum {
 	VERBS_ADVERTS = 4,              /* long messages of a FIFO that the receiver awaits at once */
 	VERBS_RING = 4,                 /* pieces in a ring that is copied from, or to */
 	VERBS_WINDOW = 64,              /* pieces of a FIFO not acknowledged */
-	VERBS_TABLE = 512,              /* pieces that came before an earlier one on another rail */
+	VERBS_TABLE = 512,              /* pieces of a FIFO that the receiver has not seen in order: some come early, on another rail */
 	VERBS_SPARE = 16,               /* of the send queue, and */
 	VERBS_RESERVE = 8,              /* of the peer's receive queue: only for credits */
 	VERBS_SIGNAL = 16               /* writes between two completions, at most */
@@ -68,8 +68,9 @@ struct verbs_box {
 	struct verbs_lane {
 		struct verbs_slot slot[VERBS_SLOTS];
 		struct verbs_advert advert[VERBS_ADVERTS];
-		_Atomic uint64_t freed; /* messages that the peer has read of this end's */
-		uint64_t unused[7];
+		_Atomic uint64_t freed; /* messages that the peer has read of this end's, and */
+		_Atomic uint64_t seen;  /* pieces that it has seen in order */
+		uint64_t unused[6];
 	} lane[NET_CHANNELS];
 	_Atomic uint64_t consumed[VERBS_RAILS]; /* writes with immediate that the peer has seen, and has room for again */
 };
@@ -125,6 +126,9 @@ struct verbs_tx {
 	uint64_t longs, adverts;        /* long messages begun; adverts that came */
 	uint64_t pieces, acked;
 	bool announced, matched, lends; /* the one at queue's head: its head is out; the advert fits; written from the user's memory */
+	uint64_t head_at;               /* write number of its head, on rail 0 */
+	uint64_t at, ring, pos;         /* its advert's, which the peer could change */
+	uint32_t rkey[VERBS_RAILS], lkey[VERBS_RAILS];
 	size_t sent;
 	struct verbs_piece piece[VERBS_WINDOW];
 	struct verbs_buf bounce;
@@ -141,7 +145,8 @@ struct verbs_rx {
 	uint64_t arrived, taken, told;  /* messages: in the box; read; as the peer knows */
 	uint64_t adverts, finished;     /* long messages */
 	uint64_t stream, start;         /* bytes of long messages that have come; where the one at queue's head starts */
-	uint64_t number;                /* of the next piece */
+	uint64_t granted;               /* bytes of long messages that the peer may have written */
+	uint64_t number, seen;          /* of the next piece; as the peer knows */
 	uint32_t *table;                /* lengths of pieces that came early */
 	bool announced, open;           /* the one at queue's head: its head has come and fits */
 	struct verbs_buf stage;
@@ -208,7 +213,7 @@ void verbs_activate(struct verbs_end *end);
 /* device.c */
 int verbs_find(struct verbs_port *ports, int most, int *found);         /* ports of this machine */
 int verbs_my_numa(void);
-int verbs_rail_open(struct verbs_rail *l);
+int verbs_rail_open(struct verbs_rail *l, int cqe);                     /* cqe: completions wanted */
 void verbs_rail_close(struct verbs_rail *l);
 
 /* mem.c */
@@ -223,12 +228,13 @@ int verbs_qps_make(struct verbs_ep *e);
 int verbs_qps_connect(struct verbs_ep *e);
 void verbs_qps_destroy(struct verbs_ep *e);
 int verbs_poll(struct verbs_iface *s);                                  /* completions; 1 when any */
+void verbs_rail_failed(struct verbs_iface *s, int rail, const char *why);       /* all endpoints that use it are lost */
 bool verbs_room(struct verbs_ep *e, int rail);                          /* may something be written? */
 int verbs_pick(struct verbs_ep *e);                                     /* the rail that will be through first; -1: none has room */
 struct verbs_write { int rail; const void *from; uint32_t lkey; size_t len; uint64_t to; uint32_t rkey, imm; bool signal; };
 bool verbs_write(struct verbs_ep *e, const struct verbs_write *w);      /* false: the endpoint is lost */
-/* A field of the mirror, to the same place of the peer's box, on rail 0. */
-bool verbs_tell(struct verbs_ep *e, const void *field, size_t len, enum verbs_imm kind, int channel);
+/* A field of the mirror, to the same place of the peer's box, on rail 0; signal: its completion will be seen. */
+bool verbs_tell(struct verbs_ep *e, const void *field, size_t len, enum verbs_imm kind, int channel, bool signal);
 
 /* tx.c, rx.c: 1 when anything moved */
 int verbs_tx_step(struct verbs_tx *t);
