@@ -10,7 +10,8 @@
  *    The sentence behind the last error is tutti_last_error().
  *  - Bad arguments are refused before anything is sent: the communicator stays usable.
  *  - Threads: one communicator is driven by one thread at a time (several communicators by as many threads as you like).
- *    The library starts no thread of its own: operations move only inside tutti calls, and a blocking call moves every
+ *    The library starts no thread of its own (but short-lived ones that ask PMIx, while a communicator is made):
+ *    operations move only inside tutti calls, and a blocking call moves every
  *    communicator that its thread drives, so two ranks may wait for two communicators in opposite order.
  *  - Order: all ranks of a communicator issue the same collectives in the same order, with the same count, type,
  *    operator and root. A difference is reported by name on the ranks that receive a message of the other call, and is the
