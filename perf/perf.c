@@ -194,7 +194,9 @@ static void say(const struct perf *p, int status)
 {
 	const char *own = p->comm ? tutti_last_error(p->comm) : "";
 
-	if (status < 0 && (status != TUTTI_ERR_INVALID || !p->rank))
+	if (status < 0 && !p->comm)     /* which rank it is, only the sentence may know */
+		fprintf(stderr, "tutti perf: %s\n", tutti_last_error(NULL));
+	else if (status < 0 && (status != TUTTI_ERR_INVALID || !p->rank))
 		fprintf(stderr, "tutti perf: rank %d: %s\n", p->rank, *own ? own : tutti_last_error(NULL));
 }
 

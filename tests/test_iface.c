@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <base/err.h>
 #include <base/iface.h>
 #include <criterion/criterion.h>
 #include <netinet/in.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST = 64 };
@@ -16,6 +19,28 @@ Test(iface, nothing_wanted_lists_loopback_last)
 	for (int i = 1; i < n; i++)
 		cr_assert(list[i].loopback >= list[i - 1].loopback, "%s before %s", list[i - 1].text, list[i].text);
 	cr_assert(list[n - 1].loopback);
+}
+
+/* In a network namespace of its own, where the interfaces come in the wrong order. */
+Test(iface, the_default_routes_comes_first_and_addresses_of_ones_own_choice_late)
+{
+	static const char *const make = "ip link set lo up && ip link add t0 type veth peer name t1 && ip link add t2 type veth peer name t3 && "
+		"ip addr add 169.254.3.4/16 dev t0 && ip addr add 10.9.0.1/24 dev t1 && ip addr add 10.8.0.1/24 dev t2 && ip addr add 10.7.0.1/24 dev t3 && "
+		"for i in t0 t1 t2 t3; do ip link set $i up; done && ip route add default via 10.7.0.9 metric 5 && ip route add default via 10.8.0.9 metric 4";
+	static const char *const expected[] = { "10.8.0.1", "10.9.0.1", "10.7.0.1", "169.254.3.4", "127.0.0.1" };
+	struct iface list[MOST];
+	int n, k = 0;
+
+	if (unshare(CLONE_NEWNET))
+		cr_skip_test("needs root: no network namespace");
+	cr_assert_eq(system(make), 0);
+	n = iface_list("", list, MOST);
+	for (int i = 0; i < n; i++)
+		if (list[i].addr.ss_family == AF_INET) {
+			cr_assert(k < 5 && !strcmp(list[i].text, expected[k]), "%d: %s", k, list[i].text);
+			k++;
+		}
+	cr_assert_eq(k, 5);
 }
 
 Test(iface, a_name_or_a_subnet_chooses)

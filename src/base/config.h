@@ -24,7 +24,7 @@
 	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
 	X(spin_us,      SPIN,      INT(-1, 1000000), "-1",    0, "microseconds to spin before yielding; -1: 30 when ranks <= cores, else 0") \
 	X(yields,       YIELDS,    INT(0, 1000000), "20",    0, "times to yield before sleeping") \
-	X(iface,        IFACE,     STR,  "",      0, "network interface (eth0) or subnet (10.0.0.0/8, fd00::/8) for tcp and bootstrap; empty: the first usable, else loopback") \
+	X(iface,        IFACE,     STR,  "",      0, "network interface (eth0) or subnet (10.0.0.0/8, fd00::/8) for tcp and bootstrap; empty: the default route's, another, or loopback") \
 	X(tcp_sockbuf,  TCP_BUFFER, SIZE, "0",    0, "bytes of a TCP socket's send and receive buffer; 0: the system's own tuning") \
 	X(shm_slot,     SHM_SLOT,  SIZE, "0",     0, "bytes of a shared-memory slot; 0: from the cache size") \
 	X(shm_pull,     SHM_PULL,  SIZE, "0",     0, "private messages from this many bytes on are pulled with process_vm_readv; 0: never") \

@@ -85,6 +85,38 @@ static bool usable(const struct ifaddrs *a, struct iface *f)
 	return inet_ntop(a->ifa_addr->sa_family, bytes, f->text, sizeof(f->text));
 }
 
+/* The interface of the default route (IPv4, least metric), or "". */
+static void default_route(char name[16])
+{
+	char line[256], one[16];
+	unsigned to, mask;
+	int metric, least = INT_MAX;
+	FILE *f = fopen("/proc/net/route", "re");
+
+	name[0] = 0;
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%15s %x %*x %*x %*d %*d %d %x", one, &to, &metric, &mask) == 4 && !to && !mask && metric < least) {
+			least = metric;
+			memcpy(name, one, sizeof(one));
+		}
+	if (f)
+		fclose(f);
+}
+
+enum { CLASSES = 4 };
+
+/* Others are most likely reached by the default route's; an IPv4 address of one's own choice is a service processor's network, or nobody's. */
+static int class_of(const struct iface *f, const char *route)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)&f->addr;
+
+	if (f->loopback)
+		return 3;
+	if (in->sin_family == AF_INET && ntohl(in->sin_addr.s_addr) >> 16 == 0xa9fe)
+		return 2;
+	return strcmp(f->name, route) ? 1 : 0;
+}
+
 static int none_found(const char *want, const struct ifaddrs *all)
 {
 	char have[256] = "none";
@@ -103,13 +135,15 @@ int iface_list(const char *want, struct iface *list, int max)
 	bool subnet = parse_subnet(want, &s);
 	struct ifaddrs *all = NULL;
 	struct iface f;
+	char route[16];
 	int n = 0;
 
 	if (getifaddrs(&all) < 0)
 		return err_sys("cannot list the network interfaces");
-	for (int loopback = 0; loopback <= 1; loopback++)
+	default_route(route);
+	for (int class = 0; class < CLASSES; class++)
 		for (const struct ifaddrs *a = all; a && n < max; a = a->ifa_next)
-			if (usable(a, &f) && f.loopback == loopback && wanted(&f, want, subnet ? &s : NULL))
+			if (usable(a, &f) && class_of(&f, route) == class && wanted(&f, want, subnet ? &s : NULL))
 				list[n++] = f;
 	if (!n)
 		n = none_found(want, all);

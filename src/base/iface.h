@@ -2,7 +2,7 @@
 /*
  * The addresses of this machine, as TUTTI_IFACE wants them.
  *
- *      ""                every address of an interface that is up: first the others, then loopback
+ *      ""                every address of an interface that is up: first those of the default route's, then others, 169.254.*, loopback
  *      "eth0"            those of one interface
  *      "10.0.0.0/8"      those within one subnet ("fd00::/8")
  *

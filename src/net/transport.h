@@ -210,6 +210,16 @@ static inline void net_op_end(struct net_op *op, int status)
 	op->complete = true;
 }
 
+/* The same, with op's place in its FIFO. False: the endpoint is lost, and op over. */
+static inline bool net_op_post(struct net_op *op, uint32_t *seq)
+{
+	net_op_begin(op);
+	op->head.seq = (*seq)++;
+	if (op->ep->status)
+		net_op_end(op, op->ep->status);
+	return !op->ep->status;
+}
+
 /* An intrusive FIFO of posted operations. */
 struct net_fifo { struct net_op *head, **tail; };
 static inline void net_fifo_init(struct net_fifo *f) { f->head = NULL; f->tail = &f->head; }

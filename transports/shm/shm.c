@@ -245,22 +245,12 @@ void shm_activate(struct shm_end *end)
 	s->active = end;
 }
 
-/* False: it is over already. */
-static bool post(struct net_op *op, uint32_t *seq)
-{
-	net_op_begin(op);
-	op->head.seq = (*seq)++;
-	if (op->ep->status)
-		net_op_end(op, op->ep->status);
-	return !op->ep->status;
-}
-
 static bool up(const struct net_op *op) { return ((const struct shm_ep *)op->ep)->state == SHM_UP; }
 
 static void shm_send(struct net_op *op)
 {
 	struct shm_tx *t = &((struct shm_ep *)op->ep)->tx[op->channel];
-	if (!post(op, &t->seq) || (up(op) && shm_tx_at_once(t, op)))
+	if (!net_op_post(op, &t->seq) || (up(op) && shm_tx_at_once(t, op)))
 		return;
 	if (op->ep->status) {                   /* lost in the attempt */
 		net_op_end(op, op->ep->status);
@@ -277,7 +267,7 @@ static void shm_send(struct net_op *op)
 static void shm_recv(struct net_op *op)
 {
 	struct shm_rx *r = &((struct shm_ep *)op->ep)->rx[op->channel];
-	if (!post(op, &r->seq))
+	if (!net_op_post(op, &r->seq))
 		return;
 	net_fifo_push(&r->queue, op);
 	if (r->queue.head != op || !up(op))

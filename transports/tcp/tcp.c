@@ -144,12 +144,8 @@ static int tcp_describe(const struct net_ep *base, char *buf, size_t cap)
 static bool post(struct tcp_chan *c, struct net_op *op, struct net_fifo *q, uint32_t *seq)
 {
 	struct tcp_iface *f = tcp_iface_of(c->ep);
-	net_op_begin(op);
-	if (c->ep->base.status) {
-		net_op_end(op, c->ep->base.status);
+	if (!net_op_post(op, seq))
 		return false;
-	}
-	op->head.seq = (*seq)++;
 	net_fifo_push(q, op);
 	if (!c->active) {
 		c->active = true;

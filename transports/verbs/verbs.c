@@ -394,21 +394,11 @@ void verbs_activate(struct verbs_end *end)
 	s->active = end;
 }
 
-/* False: it is over already. */
-static bool post(struct net_op *op, uint32_t *seq)
-{
-	net_op_begin(op);
-	op->head.seq = (*seq)++;
-	if (op->ep->status)
-		net_op_end(op, op->ep->status);
-	return !op->ep->status;
-}
-
 static void verbs_send(struct net_op *op)
 {
 	struct verbs_ep *e = (struct verbs_ep *)op->ep;
 	struct verbs_tx *t = &e->tx[op->channel];
-	if (!post(op, &t->seq))
+	if (!net_op_post(op, &t->seq))
 		return;
 	net_fifo_push(&t->queue, op);
 	verbs_activate(&t->end);
@@ -420,7 +410,7 @@ static void verbs_recv(struct net_op *op)
 {
 	struct verbs_ep *e = (struct verbs_ep *)op->ep;
 	struct verbs_rx *r = &e->rx[op->channel];
-	if (!post(op, &r->seq))
+	if (!net_op_post(op, &r->seq))
 		return;
 	net_fifo_push(&r->queue, op);
 	if (!r->next)
