@@ -265,10 +265,12 @@ int verbs_rx_step(struct verbs_rx *r)
 		moved |= now;
 		now = now && op->complete;
 	}
-	if (!e->ep.status) {
+	if (!e->ep.status)
 		rx_free(r);
-		moved |= (!e->ep.status && rx_allow(r)) | (!e->ep.status && rx_advertise(r));
-	}
+	if (!e->ep.status)
+		moved |= rx_allow(r);
+	if (!e->ep.status)
+		moved |= rx_advertise(r);
 	return moved | (e->ep.status != 0);
 }
 
