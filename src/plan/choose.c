@@ -23,8 +23,9 @@ static const struct rule rules[] = {
 	{ COLL_ALL_REDUCE, LOCAL, 16, 16 * KI, "direct", 0 },
 	{ COLL_ALL_REDUCE, LOCAL, 64, ANY, "direct_rs_ag", 0 },
 	{ COLL_ALL_REDUCE, REMOTE, 4, 16 * KI, "direct", 0 },
-	{ COLL_ALL_REDUCE, REMOTE, 4, 128 * KI, "direct_rs_ag", 0 },
-	{ COLL_ALL_REDUCE, REMOTE, 4, ANY, "direct_rs_ag", 4 },         /* reduce-scatter of one channel beside all-gather of another */
+	{ COLL_ALL_REDUCE, REMOTE, 4, 512 * KI, "direct_rs_ag", 0 },
+	{ COLL_ALL_REDUCE, REMOTE, 4, 4 * MI, "direct_rs_ag", 2 },      /* reduce-scatter of one channel beside all-gather of another */
+	{ COLL_ALL_REDUCE, REMOTE, 4, ANY, "direct_rs_ag", 4 },
 	{ COLL_ALL_REDUCE, ANYWHERE, 0, 32 * KI, "recursive_doubling", 0 },
 	{ COLL_ALL_REDUCE, ANYWHERE, 0, 1 * MI, "circulant", 0 },
 	{ COLL_ALL_REDUCE, ANYWHERE, 0, ANY, "ring", 2 },
