@@ -68,7 +68,12 @@ exits 0 "but never the key" '^TUTTI_SECRET += \(set\)' env TUTTI_SECRET=sesame "
 exits 1 "bad values are shown" '^bad value: TUTTI_TIMEOUT: expected a time .* got "soon"' env TUTTI_TIMEOUT=soon TUTTI_CHANNELS=x "$tutti" info --config
 exits 1 "all of them" '^bad value: TUTTI_CHANNELS: expected an integer .* got "x"' env TUTTI_TIMEOUT=soon TUTTI_CHANNELS=x "$tutti" info --config
 exits 1 "transports need a good configuration" 'TUTTI_TIMEOUT: expected a time' env TUTTI_TIMEOUT=soon "$tutti" info --transports
-for t in loop shm tcp; do
+exits 1 "a transport's bad value is an error, not a reason to leave it out" 'TUTTI_SHM_SLOT: expected 4096\.\.[0-9]+ bytes, got 1' \
+	env TUTTI_SHM_SLOT=1 "$tutti" perf --ranks 2 all_reduce -b 8 -n 1
+exits 1 "no transport: the last one's reason is told" 'no transport of "tcp" can run here \(tcp: .*eth77' env TUTTI_IFACE=eth77 "$tutti" perf --ranks 2 all_reduce -b 8 -n 1 --transport tcp
+exits 0 "a module that is not there has a reason" 'cannot run here: its module is not installed: there is no tutti_verbs\.so in /nowhere' \
+	env TUTTI_MODULES=/nowhere "$tutti" info --transports
+for t in loop shm verbs tcp; do
 	exits 0 "info knows transport $t" "^$t " "$tutti" info --transports
 done
 exits 0 "info shows kernels" '^kernels (baseline|avx2|avx512)$' "$tutti" info --version

@@ -36,7 +36,8 @@ static int usable_cores(void)
 	return sched_getaffinity(0, sizeof(set), &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
 }
 
-static int open_one(struct world *w, const char *name, const struct net_open *o)
+/* One that cannot run is left out; why stays for the sentence, should none be left. */
+static int open_one(struct world *w, const char *name, const struct net_open *o, char why[ERR_TEXT])
 {
 	if (!net_is_known(name))
 		return err_set(TUTTI_ERR_CONFIG, "TUTTI_TRANSPORT: no transport is called \"%s\"", name);
@@ -46,8 +47,14 @@ static int open_one(struct world *w, const char *name, const struct net_open *o)
 			return TUTTI_OK;
 	char found[NET_FOUND_MAX];
 	struct net_iface *f;
-	if (!t || t->probe(o->config, found, sizeof(found)) < 0 || t->open(&f, o) < 0) {
+	int status = t ? t->probe(o->config, found, sizeof(found)) : TUTTI_ERR_UNSUPPORTED;
+	if (!status)
+		status = t->open(&f, o);
+	if (status == TUTTI_ERR_CONFIG)
+		return status;
+	if (status < 0) {
 		log_msg(LOG_INFO, "transport %s is left out: %s", name, err_last());
+		snprintf(why, ERR_TEXT, "%.15s: %.300s", name, err_last());
 		return TUTTI_OK;
 	}
 	f->t = t;
@@ -89,15 +96,15 @@ int world_open(struct world *w, int rank, int nranks, const char *transports, co
 {
 	*w = (struct world){ .rank = rank, .nranks = nranks, .post = post };
 	struct net_open o = { rank, nranks, { letter_out, w }, key, c };
-	char *list = strdup(transports), *save = NULL;
+	char *list = strdup(transports), *save = NULL, why[ERR_TEXT] = "none is named";
 	w->eps = calloc((size_t)nranks, sizeof(*w->eps));
 	w->blobs = calloc((size_t)nranks, sizeof(struct blob));
 	int status = list && w->eps && w->blobs ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for %d peers", nranks);
 	for (char *n = list ? strtok_r(list, ", ", &save) : NULL; n && !status; n = strtok_r(NULL, ", ", &save))
-		status = w->nifaces < WORLD_TRANSPORTS ? open_one(w, n, &o) : err_set(TUTTI_ERR_CONFIG, "more than %d transports in \"%s\"", WORLD_TRANSPORTS, transports);
+		status = w->nifaces < WORLD_TRANSPORTS ? open_one(w, n, &o, why) : err_set(TUTTI_ERR_CONFIG, "more than %d transports in \"%s\"", WORLD_TRANSPORTS, transports);
 	free(list);
 	if (!status && !w->nifaces)
-		status = err_set(TUTTI_ERR_UNSUPPORTED, "no transport of \"%s\" can run here; `tutti info --transports` says why", transports);
+		status = err_set(TUTTI_ERR_UNSUPPORTED, "no transport of \"%.80s\" can run here (%s); see `tutti info --transports`", transports, why);
 	if (status < 0)
 		world_close(w);
 	return status;

@@ -98,9 +98,7 @@ static int to_receive(struct verbs_ep *e, struct verbs_qp *q)
 	struct verbs_iface *s = verbs_of(e);
 	const struct verbs_port *p = &s->rail[q->rail].port;
 	const struct verbs_place *to = &e->place.rail[q->rail];
-	int mtu = p->mtu < to->mtu ? p->mtu : to->mtu;
-	if (s->config->verbs_mtu && s->config->verbs_mtu < mtu)
-		mtu = s->config->verbs_mtu;
+	int mine = verbs_mtu(s, p), mtu = mine < to->mtu ? mine : to->mtu;
 	struct ibv_qp_attr a = {
 		.qp_state = IBV_QPS_RTR, .path_mtu = mtu_of(mtu), .dest_qp_num = e->its.qpn[q->rail], .rq_psn = e->its.psn[q->rail],
 		.max_dest_rd_atomic = 1, .min_rnr_timer = 12,

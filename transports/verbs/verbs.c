@@ -180,7 +180,7 @@ static void address_of(const struct verbs_iface *s, struct verbs_address *a)
 		struct verbs_place *l = &a->rail[i];
 		l->infiniband = p->infiniband;
 		l->lid = (uint16_t)p->lid;
-		l->mtu = (uint16_t)p->mtu;
+		l->mtu = (uint16_t)verbs_mtu(s, p);
 		memcpy(l->gid, p->gids[p->gid].raw, sizeof(l->gid));
 	}
 }

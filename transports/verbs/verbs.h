@@ -203,6 +203,11 @@ struct verbs_iface {
 };
 
 static inline struct verbs_iface *verbs_of(const struct verbs_ep *e) { return (struct verbs_iface *)e->ep.iface; }
+/* What this end wants of a path; the lesser of both counts. */
+static inline int verbs_mtu(const struct verbs_iface *s, const struct verbs_port *p)
+{
+	return s->config->verbs_mtu && s->config->verbs_mtu < p->mtu ? s->config->verbs_mtu : p->mtu;
+}
 static inline uint64_t verbs_grain(uint64_t n) { return (n + NET_GRAIN - 1) / NET_GRAIN * NET_GRAIN; }
 
 /* verbs.c */
