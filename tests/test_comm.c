@@ -139,6 +139,32 @@ static const char *split(struct tutti_comm *c, void *ctx)
 }
 OVER_TRANSPORTS(split_by_color_and_key) { cr_assert_eq(run(5, *transport, split), 0); }
 
+static bool goes_over(struct tutti_comm *c, const char *transport)
+{
+	char text[4096], line[64];
+	float x = 1;
+	snprintf(line, sizeof(line), "rank %d: %s", 1 - tutti_comm_rank(c), transport);
+	return !tutti_all_reduce(&x, &x, 1, TUTTI_FLOAT32, TUTTI_SUM, c) && x == 2 && !tutti_comm_describe(c, text, sizeof(text)) && strstr(text, line);
+}
+
+static const char *split_twice(struct tutti_comm *c, void *transport)
+{
+	struct tutti_config config = TUTTI_CONFIG_INIT;
+	struct tutti_comm *d, *e;
+	EXPECT(tutti_comm_split(c, 0, 0, &d, NULL) == 0);
+	EXPECT(goes_over(d, transport));
+	config.algo = "ring";
+	EXPECT(tutti_comm_split(d, 0, 0, &e, &config) == 0);
+	EXPECT(tutti_comm_destroy(d) == 0);
+	EXPECT(goes_over(e, transport));
+	return tutti_comm_destroy(e) < 0 ? tutti_last_error(NULL) : NULL;
+}
+OVER_TRANSPORTS(a_split_is_configured_as_its_parent)
+{
+	struct tutti_config c = on(*transport);
+	cr_assert_eq(comms_run(2, &c, split_twice, *transport), 0);
+}
+
 /* ---- point to point ---------------------------------------------------------------------------------------------------------- */
 
 static const char *exchange(struct tutti_comm *c, void *ctx)

@@ -38,7 +38,7 @@ static const char *two_communicators(struct tutti_comm *c, void *ctx)
 
 int main(void)
 {
-	static const char *const transports[] = { "loop", "shm", "tcp" };
+	static const char *const transports[] = { "loop", "verbs,shm", "tcp" };
 	static const struct { const char *name; rank_fn fn; } tests[] = { { "every collective", collectives }, { "two communicators a thread", two_communicators } };
 	int number = 0, failed = 0;
 	printf("1..6\n");

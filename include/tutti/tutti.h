@@ -145,7 +145,8 @@ typedef int (*tutti_allgather_fn)(const void *mine, void *all, size_t bytes, voi
 TUTTI_API int tutti_comm_init_allgather(struct tutti_comm **comm, int nranks, int rank, tutti_allgather_fn fn, void *ctx,
                                         const struct tutti_config *config);
 
-/* Collective. Ranks with equal color (>= 0) form a communicator, ordered by key, then by old rank; a negative color gets *out = NULL. */
+/* Collective. Ranks with equal color (>= 0) form a communicator, ordered by key, then by old rank; a negative color gets *out = NULL.
+ * What config leaves at zero (all, when NULL) is as in comm. */
 TUTTI_API int tutti_comm_split(struct tutti_comm *comm, int color, int key, struct tutti_comm **out,
                                const struct tutti_config *config);
 

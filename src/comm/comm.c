@@ -19,24 +19,22 @@ static int check_algo(const char *name)
 	return err_set(TUTTI_ERR_CONFIG, "TUTTI_ALGO: expected an algorithm that `tutti plan list` shows, got \"%s\"", name);
 }
 
-/* The caller's struct may be older (shorter) or newer (longer) than ours: take what both know. */
-static int take_config(struct tutti_comm *c, const struct tutti_config *given)
+/* base, overridden; the struct may be older (shorter) or newer (longer) than ours: take what both know. */
+static int take_config(struct tutti_comm *c, const struct config *base, const struct tutti_config *given)
 {
-	const struct config *process = config_get();
 	struct tutti_config mine = { 0 };
-	if (!process)
+	if (!base)
 		return TUTTI_ERR_CONFIG;
-	c->config = *process;
-	if (!given)
-		return check_algo(c->config.algo);
-	if (given->size < sizeof(given->size) || given->size > 4096)
+	if (given && (given->size < sizeof(given->size) || given->size > 4096))
 		return err_set(TUTTI_ERR_INVALID, "config.size: expected sizeof(struct tutti_config) (start from TUTTI_CONFIG_INIT), got %zu", given->size);
-	memcpy(&mine, given, given->size < sizeof(mine) ? given->size : sizeof(mine));
+	if (given)
+		memcpy(&mine, given, given->size < sizeof(mine) ? given->size : sizeof(mine));
 	if (mine.channels < 0 || mine.channels > SCHED_MAX_CHANNELS)
 		return err_set(TUTTI_ERR_INVALID, "config.channels: expected 0..%d, got %d", SCHED_MAX_CHANNELS, mine.channels);
-	if (mine.transport && !(c->config.transport = c->transport = strdup(mine.transport)))
-		return err_set(TUTTI_ERR_NOMEM, "no memory for a communicator");
-	if (mine.algo && !(c->config.algo = c->algo = strdup(mine.algo)))
+	c->config = *base;
+	c->config.transport = c->transport = strdup(mine.transport ? mine.transport : base->transport);
+	c->config.algo = c->algo = strdup(mine.algo ? mine.algo : base->algo);
+	if (!c->transport || !c->algo)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a communicator");
 	if (mine.timeout_ms)
 		c->config.timeout_ms = mine.timeout_ms;
@@ -136,10 +134,10 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 	return TUTTI_OK;
 }
 
-static int comm_new(struct tutti_comm **c, const struct tutti_config *config)
+static int comm_new(struct tutti_comm **c, const struct config *base, const struct tutti_config *config)
 {
 	*c = calloc(1, sizeof(**c));
-	int status = *c ? take_config(*c, config) : err_set(TUTTI_ERR_NOMEM, "no memory for a communicator");
+	int status = *c ? take_config(*c, base, config) : err_set(TUTTI_ERR_NOMEM, "no memory for a communicator");
 	if (status < 0 && *c)
 		comm_free(*c);
 	return status;
@@ -160,7 +158,7 @@ static int init_meet(struct tutti_comm **comm, int nranks, const struct tutti_un
 	struct boot_spec spec;
 	struct tutti_comm *c;
 	struct boot *boot;
-	int status = comm_new(&c, config);
+	int status = comm_new(&c, config_get(), config);
 	if (status < 0)
 		return status;
 	int64_t deadline = clock_after_ms(c->config.timeout_ms);
@@ -200,7 +198,7 @@ int tutti_comm_init_allgather(struct tutti_comm **comm, int nranks, int rank, tu
 	if (!status && (!comm || !fn))
 		status = err_set(TUTTI_ERR_INVALID, "%s: expected a pointer, got NULL", comm ? "fn" : "comm");
 	if (!status)
-		status = comm_new(&c, config);
+		status = comm_new(&c, config_get(), config);
 	if (status < 0)
 		return status;
 	status = boot_open_with(&boot, nranks, rank, fn, ctx, clock_after_ms(c->config.timeout_ms));
@@ -229,7 +227,7 @@ int tutti_comm_split(struct tutti_comm *comm, int color, int key, struct tutti_c
 	if (!comm || !out)
 		return err_set(TUTTI_ERR_INVALID, "%s: expected a pointer, got NULL", comm ? "out" : "comm");
 	int *parents = calloc((size_t)comm->nranks, sizeof(*parents));
-	int status = parents ? comm_new(&c, config) : err_set(TUTTI_ERR_NOMEM, "no memory for %d ranks", comm->nranks);
+	int status = parents ? comm_new(&c, &comm->config, config) : err_set(TUTTI_ERR_NOMEM, "no memory for %d ranks", comm->nranks);
 	if (status < 0) {
 		free(parents);
 		return comm_error(comm, status);

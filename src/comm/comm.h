@@ -51,8 +51,8 @@ struct tutti_comm {
 	struct world world;
 	struct boot *boot;
 	struct auth_key key;
-	struct config config;           /* the process's, with the caller's overrides */
-	char *transport, *algo;         /* those overrides' strings */
+	struct config config;           /* the process's, or of a split the parent's, with the caller's overrides */
+	char *transport, *algo;         /* its strings that may be overridden */
 	int rank, nranks;
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */

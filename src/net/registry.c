@@ -110,7 +110,8 @@ const struct net_transport *net_find(const char *name)
 	pthread_mutex_lock(&loading);
 	if (!r->t)
 		r->t = load(r);
+	const struct net_transport *t = r->t;
 	pthread_mutex_unlock(&loading);
-	assert(!r->t || filled(r->t));
-	return r->t;
+	assert(!t || filled(t));
+	return t;
 }
