@@ -175,7 +175,7 @@ static size_t portion(const struct run *r, const struct bound *x, size_t from, s
 	size_t n = to - from;
 	if (n > r->plan->slice)
 		n = r->plan->slice;
-	return from + n == x->len ? n : n - n % NET_GRAIN;
+	return net_grains(from, n, x->len);
 }
 
 static int recv_reduce_move(struct run *r, const struct bound *x, struct step_run *s)

@@ -194,6 +194,9 @@ void net_no_letter(struct net_iface *iface, int peer, const void *bytes, size_t 
 /* Fail an endpoint: the first reason stays; sets iface->dead. The transport then completes its operations with ep->status. */
 void net_ep_fail(struct net_ep *ep, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* As many of a message's n bytes from `done` on as split no element. */
+static inline size_t net_grains(size_t done, size_t n, size_t len) { return done + n < len ? n - n % NET_GRAIN : n; }
+
 /* A posted op starts like this: the first thing that send and recv do. */
 static inline void net_op_begin(struct net_op *op)
 {

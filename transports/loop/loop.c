@@ -357,9 +357,7 @@ static bool pull(struct loop_iface *f, struct line *l)
 	size_t sent = m->op ? m->op->priv[LIMIT] : m->head.len;
 	const char *from = m->op ? m->op->buf : m->data;
 	if (r->flags & NET_VIEW) {
-		size_t n = sent - r->done < STAGING ? sent - r->done : STAGING;
-		if (sent < r->head.len || n == STAGING)
-			n -= n % NET_GRAIN;
+		size_t n = net_grains(r->done, sent - r->done < STAGING ? sent - r->done : STAGING, r->head.len);
 		if (r->head.len && (r->avail || !n))
 			return false;
 		n = r->head.len ? some(f, n) : 0;

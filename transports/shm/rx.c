@@ -102,8 +102,7 @@ static size_t rx_stage(struct shm_rx *r, const struct net_op *op, size_t n)
 {
 	size_t slot = (size_t)(r->end.mask + 1) / SHM_SLOTS, at = op->done;
 	if (at >= r->staged_end) {
-		if (at + n < op->head.len)
-			n -= n % NET_GRAIN;
+		n = net_grains(at, n, op->head.len);
 		if (!n)
 			return 0;
 		if (!r->stage && !(r->stage = aligned_alloc(SHM_PAGE, slot)))
@@ -183,7 +182,7 @@ static int rx_lend(struct shm_rx *r, struct net_op *op)
 	size_t n = rx_bytes(r, op, &op->view), old = op->avail;
 	if (r->end.e->ep.status)
 		return 1;
-	op->avail = op->done + n < op->head.len ? n - n % NET_GRAIN : n;
+	op->avail = net_grains(op->done, n, op->head.len);
 	if (!op->head.len)
 		rx_consumed(r, op, 0);
 	return op->avail > old || op->complete;

@@ -154,8 +154,7 @@ static size_t tx_stage(struct shm_tx *t, const struct net_op *op)
 		tx_learn(t);
 		n = n < tx_space(t, pos) ? n : tx_space(t, pos);
 	}
-	if (t->sent + n < op->head.len)
-		n -= n % NET_GRAIN;
+	n = net_grains(t->sent, n, op->head.len);
 	copy_bytes(t->end.slots + at, (const char *)op->buf + t->sent, n);
 	return t->sent + n;
 }

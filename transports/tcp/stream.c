@@ -148,7 +148,7 @@ static void arrived(struct tcp_chan *c, struct net_op *op, size_t n)
 	} else {
 		c->held += n;
 		op->view = c->staging + c->start;
-		op->avail = op->done + c->held == op->head.len ? c->held : c->held / NET_GRAIN * NET_GRAIN;
+		op->avail = net_grains(op->done, c->held, op->head.len);
 	}
 	if (op->done == op->head.len)
 		received_all(c, op);

@@ -208,7 +208,7 @@ static void rx_consumed(struct verbs_rx *r, struct net_op *op, size_t n)
 static int rx_lend(struct verbs_rx *r, struct net_op *op)
 {
 	size_t n = rx_bytes(r, op, &op->view), old = op->avail;
-	op->avail = op->done + n < op->head.len ? n - n % NET_GRAIN : n;
+	op->avail = net_grains(op->done, n, op->head.len);
 	if (!op->head.len)
 		rx_consumed(r, op, 0);
 	return op->avail > old || op->complete;

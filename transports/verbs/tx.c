@@ -112,14 +112,14 @@ static bool tx_window(const struct verbs_tx *t)
 /* How much may be written in one piece now? */
 static size_t tx_portion(struct verbs_tx *t, const struct net_op *op)
 {
-	size_t len = op->head.len, piece = verbs_of(t->end.e)->piece;
+	size_t piece = verbs_of(t->end.e)->piece;
 	uint64_t upto = atomic_load_explicit(&advert_of(t)->upto, memory_order_acquire);
 	size_t may = upto < op->limit ? (size_t)upto : op->limit, n = may > t->sent ? may - t->sent : 0;
 	if (n > piece)
 		n = piece;
 	if (t->ring && n > t->ring - (t->pos + t->sent) % t->ring)
 		n = (size_t)(t->ring - (t->pos + t->sent) % t->ring);
-	return t->sent + n == len ? n : n - n % NET_GRAIN;
+	return net_grains(t->sent, n, op->head.len);
 }
 
 static int tx_piece(struct verbs_tx *t, struct net_op *op)
