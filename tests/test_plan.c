@@ -69,7 +69,7 @@ Test(plan, bound_ranges_lie_in_the_buffers)
 	for (const struct algo *a = algo_table; a->name; a++)
 		for (int n = 2; n < 12; n += 3)
 			for (uint64_t count = 0; count < 3000; count = count * 3 + 1) {
-				struct problem problem = { a->coll, n, 1, 2, 2 };
+				struct problem problem = { a->coll, n, 1, 2, 2, NULL };
 				struct sched *s;
 				struct plan *p;
 				cr_assert_eq(sched_build(&s, a, &problem, 0), TUTTI_OK, "%s", err_last());
