@@ -32,6 +32,7 @@ tests_unit_SOURCES += tests/test_transport_fail.c
 tests_unit_SOURCES += tests/test_transport_sleep.c
 tests_unit_SOURCES += tests/test_transport_stream.c
 tests_unit_SOURCES += tests/test_transport_tcp.c
+tests_unit_SOURCES += tests/test_model.c
 tests_unit_SOURCES += tests/test_plan.c
 tests_unit_SOURCES += tests/test_topo.c
 tests_unit_SOURCES += tests/test_perf.c perf/data.c perf/coll.c
