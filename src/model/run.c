@@ -18,36 +18,48 @@ enum { EVENT_SHIFT = 30 };
 
 /* ---- events: a heap of four children a node ------------------------------------------------------------------------- */
 
+/* Times are not negative, so their bits stand in the order of their values. No branches: which of two is earlier cannot be foreseen. */
 static inline bool earlier(struct event a, struct event b)
 {
-	return a.time < b.time || (a.time == b.time && a.what < b.what);
+	return (a.time < b.time) | ((a.time == b.time) & (a.what < b.what));
 }
 
 /* There is room: each step and each message has at most one event, and a step that is done one for its queue. */
 static void push(struct sim *s, double time, enum event_kind kind, uint32_t id)
 {
-	const struct event e = { time, (uint32_t)kind << EVENT_SHIFT | id };
+	struct event e = { .what = (uint32_t)kind << EVENT_SHIFT | id };
+	memcpy(&e.time, &time, sizeof e.time);
 	uint32_t i = s->nevents++;
 	for (uint32_t up; i && earlier(e, s->events[up = (i - 1) / 4]); i = up)
 		s->events[i] = s->events[up];
 	s->events[i] = e;
 }
 
+/* Of the up to four that begin at `first`, of n in all. */
+static inline uint32_t earliest(const struct event *e, uint32_t first, uint32_t n)
+{
+	if (first + 4 <= n) {
+		uint32_t a = first + earlier(e[first + 1], e[first]), b = first + 2 + earlier(e[first + 3], e[first + 2]);
+		return earlier(e[b], e[a]) ? b : a;
+	}
+	uint32_t c = first;
+	for (uint32_t i = first + 1; i < n; i++)
+		c = earlier(e[i], e[c]) ? i : c;
+	return c;
+}
+
 static struct event pop(struct sim *s)
 {
-	struct event top = s->events[0], e = s->events[--s->nevents];
-	uint32_t i = 0;
-	for (;;) {
-		uint32_t least = 4 * i + 1, end = least + 4 < s->nevents ? least + 4 : s->nevents;
-		for (uint32_t c = least + 1; c < end; c++)
-			if (earlier(s->events[c], s->events[least]))
-				least = c;
-		if (least >= s->nevents || !earlier(s->events[least], e))
+	struct event *h = s->events, top = h[0], e = h[--s->nevents];
+	uint32_t i = 0, n = s->nevents;
+	while (4 * i + 1 < n) {
+		uint32_t c = earliest(h, 4 * i + 1, n);
+		if (!earlier(h[c], e))
 			break;
-		s->events[i] = s->events[least];
-		i = least;
+		h[i] = h[c];
+		i = c;
 	}
-	s->events[i] = e;
+	h[i] = e;
 	return top;
 }
 
@@ -442,7 +454,7 @@ int sim_run(struct sim *s, uint64_t bytes, size_t slice, struct sim_result *resu
 		struct event e = pop(s);
 		uint32_t id = e.what & ((1u << EVENT_SHIFT) - 1);
 		enum event_kind kind = (enum event_kind)(e.what >> EVENT_SHIFT);
-		s->time = e.time;
+		memcpy(&s->time, &e.time, sizeof s->time);
 		if (kind == EVENT_SEND) {
 			message_leaves(s, id);
 		} else if (kind == EVENT_OPEN) {
