@@ -2,6 +2,7 @@
 /* Blobs come from other ranks over the authenticated control tree; they are bounds-checked once, in world_meet. */
 #define _GNU_SOURCE
 #include <base/log.h>
+#include <base/machine.h>
 #include <net/world.h>
 #include <sched.h>
 #include <stdio.h>
@@ -15,20 +16,6 @@ struct blob {
 	int32_t cores, n;
 	struct entry entry[WORLD_TRANSPORTS];
 };
-
-static uint64_t machine_hash(const struct config *c)
-{
-	char text[128] = "";
-	FILE *f = *c->node ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
-	if (f && !fgets(text, sizeof(text), f))
-		text[0] = 0;
-	if (f)
-		fclose(f);
-	uint64_t h = 14695981039346656037u;
-	for (const char *p = *c->node ? c->node : text; *p; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211u;
-	return h;
-}
 
 static int usable_cores(void)
 {
@@ -130,7 +117,7 @@ int world_blob(struct world *w, void *blob)
 	const struct config *c = config_get();
 	if (!c)
 		return TUTTI_ERR_CONFIG;
-	b->machine = machine_hash(c);
+	b->machine = machine_id(c->node);
 	b->cores = usable_cores();
 	b->n = w->nifaces;
 	for (int i = 0; i < w->nifaces; i++) {
