@@ -72,10 +72,20 @@ tests_fuzz_slurm_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_tcp_address_LDFLAGS = $(fuzz_ldflags)
 
 SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh tests/sh_perf.sh tests/sh_plan.sh
-SH_TESTS += tests/sh_launchers.sh
+SH_TESTS += tests/sh_launchers.sh tests/sh_topo.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 EXTRA_DIST += tests/soft-roce/kernel tests/soft-roce/init tests/soft-roce/guest tests/soft-roce/devices tests/soft-roce/vm tests/soft-roce/native tests/soft-roce/suite tests/soft-roce/check
+
+# what machines look like, and what tutti must say of them
+EXTRA_DIST += tests/topo/container.xml tests/topo/container.xml.txt
+EXTRA_DIST += tests/topo/four-numas.xml tests/topo/four-numas.xml.txt
+EXTRA_DIST += tests/topo/gpu-server.xml tests/topo/gpu-server.xml.txt
+EXTRA_DIST += tests/topo/thousands.topo tests/topo/thousands.topo.txt
+EXTRA_DIST += tests/topo/two-memories.xml tests/topo/two-memories.xml.txt
+EXTRA_DIST += tests/topo/two-racks.topo tests/topo/two-racks.topo.txt
+EXTRA_DIST += tests/topo/uneven.topo tests/topo/uneven.topo.txt
+EXTRA_DIST += tests/topo/virtual.xml tests/topo/virtual.xml.txt
 
 # what the shell tests start
 tests_launched_SOURCES = tests/launched.c
