@@ -34,12 +34,16 @@ tests_unit_SOURCES += tests/test_transport_stream.c
 tests_unit_SOURCES += tests/test_transport_tcp.c
 tests_unit_SOURCES += tests/test_plan.c
 tests_unit_SOURCES += tests/test_topo.c
+tests_unit_SOURCES += tests/test_topo_group.c
+tests_unit_SOURCES += tests/test_topo_job.c
+tests_unit_SOURCES += tests/test_topo_machine.c
 tests_unit_SOURCES += tests/test_perf.c perf/data.c perf/coll.c
 tests_unit_SOURCES += tests/test_faults.c
 tests_unit_SOURCES += tests/test_verbs_choose.c transports/verbs/choose.c
 tests_unit_SOURCES += tests/test_verify.c
 # -- end of sources
 
+tests_unit_CPPFLAGS = $(AM_CPPFLAGS) -DTOPO_DATA='"$(abs_srcdir)/tests/topo"'
 tests_unit_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_LDADD = libtutti_core.la $(CRITERION_LIBS)
 tests_unit_LDFLAGS = $(AM_LDFLAGS) -no-install
@@ -61,7 +65,7 @@ tests_tsan_comm_SOURCES = tests/tsan_comm.c tests/ranks.c tests/ranks.h
 tests_tsan_transport_SOURCES = tests/tsan_transport.c tests/transport_harness.c tests/transport_harness.h
 
 FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_boot_id tests/fuzz_boot_tree tests/fuzz_pmi
-FUZZ_TESTS += tests/fuzz_slurm tests/fuzz_tcp_address
+FUZZ_TESTS += tests/fuzz_slurm tests/fuzz_tcp_address tests/fuzz_topo
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_auth_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_frame_LDFLAGS = $(fuzz_ldflags)
@@ -70,6 +74,7 @@ tests_fuzz_boot_tree_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_pmi_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_slurm_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_tcp_address_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_topo_LDFLAGS = $(fuzz_ldflags)
 
 SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh tests/sh_perf.sh tests/sh_plan.sh
 SH_TESTS += tests/sh_launchers.sh tests/sh_topo.sh
