@@ -52,6 +52,8 @@
 	X(secret_file,  SECRET_FILE, STR, "",     0, "a file that holds the key") \
 	X(auth,         AUTH,      WORD("key|none"), "key",   0, "key: without a key only loopback is accepted; none: trust the network") \
 	X(node,         NODE,      STR,  "",      0, "name of this machine: ranks with equal names may share memory; empty: found") \
+	X(topology,     TOPOLOGY,  STR,  "",      1, "where the ranks are, instead of what is found: \"switch:2 node:8 nic:2 rank:8\", or a file (.topo, hwloc's .xml)") \
+	X(fabric,       FABRIC,    STR,  "",      1, "a file of switches, and of the hosts and subnets below each; empty: nodes that share a subnet share a switch") \
 	X(log,          LOG,       WORD("error|warn|info|debug"), "warn",  0, "error, warn, info or debug") \
 	X(isa,          ISA,       WORD("|baseline|avx2|avx512"), "",      0, "kernels to use: baseline, avx2, avx512; empty: the best that the processor has")
 
