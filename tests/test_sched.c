@@ -17,16 +17,16 @@ static struct sched *record(void (*build)(struct recorder *, const struct proble
 		int *status)
 {
 	static struct algo a;
-	struct problem p = { coll, ranks, 0, 1, 1 };
+	struct problem p = { coll, ranks, 0, 1, 1, NULL };
 	struct sched *s = NULL;
-	a = (struct algo){ "test", coll, two_chunks, build, false, "" };
+	a = (struct algo){ "test", coll, two_chunks, build, false, "", false };
 	*status = sched_build(&s, &a, &p, 0);
 	return s;
 }
 
 static struct sched *build(enum coll coll, const char *name, int ranks, int root, int channels, int rank)
 {
-	struct problem p = { coll, ranks, root, 4, channels };
+	struct problem p = { coll, ranks, root, 4, channels, NULL };
 	struct sched *s = NULL;
 	cr_assert_eq(sched_build(&s, algo_find(coll, name), &p, rank), 0, "%s", err_last());
 	return s;
@@ -126,6 +126,19 @@ Test(sched, waits_know_where_in_place_buffers_lie)
 	sched_free(s);
 }
 
+static int32_t always_one(const struct group *g, int i)
+{
+	(void)g;
+	(void)i;
+	return 1;
+}
+
+static int32_t odd(const struct group *g, int i)
+{
+	(void)g;
+	return 2 * i + 1;
+}
+
 /* ---- what builders must not write --------------------------------------------------------------------------------- */
 
 #define BAD(name, ...) \
@@ -147,9 +160,9 @@ BAD(length, rec_copy(w, span(BUF_OUT, 0, 1), span(BUF_IN, 0, 2)))
 BAD(piece, rec_copy(w, span(BUF_OUT, 0, 1), span(BUF_IN, 1, 1)))
 BAD(overlap, rec_copy(w, span(BUF_SCRATCH, 0, 3), span(BUF_SCRATCH, 2, 3)))
 BAD(channel, rec_channel(w, SCHED_MAX_CHANNELS))
-BAD(nobody, rec_recv_reduce_set(w, NULL, 1, span(BUF_OUT, 0, 1), span(BUF_IN, 0, 1), 0))
-BAD(twice, rec_send_set(w, (const int32_t[]){ 1, 1 }, 2, span(BUF_IN, 0, 1)))
-BAD(set_stranger, rec_send_set(w, (const int32_t[]){ 1, 3 }, 2, span(BUF_IN, 0, 1)))
+BAD(nobody, rec_recv_reduce_set(w, &(struct group){ .n = 1 }, span(BUF_OUT, 0, 1), span(BUF_IN, 0, 1), 0))
+BAD(twice, rec_send_set(w, &(struct group){ .n = 2, .rank = always_one }, span(BUF_IN, 0, 1)))
+BAD(set_stranger, rec_send_set(w, &(struct group){ .n = 2, .rank = odd }, span(BUF_IN, 0, 1)))
 
 Test(sched, illegal_steps_are_refused)
 {
@@ -168,12 +181,12 @@ Test(sched, illegal_steps_are_refused)
 Test(sched, impossible_problems_are_refused_in_words)
 {
 	const struct { struct problem p; int rank, status; const char *words; } bad[] = {
-		{ { COLL_BROADCAST, 4, 4, 1, 1 }, 0, TUTTI_ERR_INVALID, "expected a root in 0..3, got 4" },
-		{ { COLL_BROADCAST, 4, 0, 1, 1 }, 4, TUTTI_ERR_INVALID, "expected a rank in 0..3, got 4" },
-		{ { COLL_BROADCAST, 4, 0, 1, 9 }, 0, TUTTI_ERR_INVALID, "expected 1..8 channels, got 9" },
-		{ { COLL_BROADCAST, 4, 0, 0, 1 }, 0, TUTTI_ERR_INVALID, "expected 1 or more pieces, got 0" },
-		{ { COLL_SEND, 4, 2, 1, 1 }, 2, TUTTI_ERR_INVALID, "expected another rank as the peer" },
-		{ { COLL_REDUCE, 4, 0, 1, 1 }, 0, TUTTI_ERR_UNSUPPORTED, "binomial is an algorithm for broadcast" },
+		{ { COLL_BROADCAST, 4, 4, 1, 1, NULL }, 0, TUTTI_ERR_INVALID, "expected a root in 0..3, got 4" },
+		{ { COLL_BROADCAST, 4, 0, 1, 1, NULL }, 4, TUTTI_ERR_INVALID, "expected a rank in 0..3, got 4" },
+		{ { COLL_BROADCAST, 4, 0, 1, 9, NULL }, 0, TUTTI_ERR_INVALID, "expected 1..8 channels, got 9" },
+		{ { COLL_BROADCAST, 4, 0, 0, 1, NULL }, 0, TUTTI_ERR_INVALID, "expected 1 or more pieces, got 0" },
+		{ { COLL_SEND, 4, 2, 1, 1, NULL }, 2, TUTTI_ERR_INVALID, "expected another rank as the peer" },
+		{ { COLL_REDUCE, 4, 0, 1, 1, NULL }, 0, TUTTI_ERR_UNSUPPORTED, "binomial is an algorithm for broadcast" },
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		const struct algo *a = bad[i].p.coll == COLL_SEND ? algo_find(COLL_SEND, "p2p") : algo_find(COLL_BROADCAST, "binomial");
@@ -224,7 +237,7 @@ Test(sched, two_trees_give_nobody_more_than_two_children)
 {
 	for (int n = 2; n <= 64; n++)
 		for (int rank = 0; rank < n; rank++) {
-			struct problem p = { COLL_ALL_REDUCE, n, 0, 1, 1 };
+			struct problem p = { COLL_ALL_REDUCE, n, 0, 1, 1, NULL };
 			struct sched *s;
 			int children = 0;
 			cr_assert_eq(sched_build(&s, algo_find(COLL_ALL_REDUCE, "double_tree"), &p, rank), 0);

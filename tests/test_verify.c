@@ -41,8 +41,8 @@ static uint32_t one(const struct problem *p)
 static void refuted(void (*build)(struct recorder *, const struct problem *, const struct group *), enum coll coll, int ranks, bool ordered,
 		const char *because)
 {
-	const struct algo a = { "wrong", coll, one, build, ordered, "" };
-	struct problem p = { coll, ranks, 0, 1, 1 };
+	const struct algo a = { "wrong", coll, one, build, ordered, "", false };
+	struct problem p = { coll, ranks, 0, 1, 1, NULL };
 	struct verify_opts o = verify_defaults(ranks);
 	char why[512] = "";
 	cr_assert_eq(verify(&a, &p, &o, why, sizeof why), TUTTI_ERR_INTERNAL);
@@ -87,8 +87,8 @@ static void exchange_ordered(struct recorder *w, const struct problem *p, const 
 
 Test(verify, operands_in_another_order_are_wrong)
 {
-	const struct algo right = { "right", COLL_ALL_REDUCE, one, exchange_ordered, true, "" };
-	struct problem p = { COLL_ALL_REDUCE, 2, 0, 1, 1 };
+	const struct algo right = { "right", COLL_ALL_REDUCE, one, exchange_ordered, true, "", false };
+	struct problem p = { COLL_ALL_REDUCE, 2, 0, 1, 1, NULL };
 	struct verify_opts o = verify_defaults(2);
 	char why[512];
 	cr_assert_eq(verify(&right, &p, &o, why, sizeof why), 0, "%s", why);
@@ -110,7 +110,7 @@ Test(verify, broadcast_must_reach_everybody)
 static void forget_final(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	if (g->me == p->root)
-		rec_recv_reduce_set(w, NULL, g->n, span(BUF_OUT, 0, 1), span(BUF_IN, 0, 1), 0);
+		rec_recv_reduce_set(w, g, span(BUF_OUT, 0, 1), span(BUF_IN, 0, 1), 0);
 	else
 		rec_send(w, p->root, span(BUF_IN, 0, 1));
 }

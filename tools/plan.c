@@ -83,7 +83,7 @@ static int plan_list(int coll)
 
 static int plan_show(const char *cmd, const struct plan *o, const struct algo *a)
 {
-	struct problem p = { a->coll, 0, o->root, o->pieces, o->channels };
+	struct problem p = { a->coll, 0, o->root, o->pieces, o->channels, NULL };
 	struct sched *s;
 	long ranks;
 

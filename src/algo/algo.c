@@ -4,8 +4,11 @@
 #include <string.h>
 
 const struct algo algo_table[] = {
-#define X(COLL, coll, name, k_of, ordered, help) { #name, COLL_##COLL, k_of, name##_##coll, ordered, help },
+#define X(COLL, coll, name, k_of, ordered, help) { #name, COLL_##COLL, k_of, name##_##coll, ordered, help, false },
 	ALGO_ROWS(X)
+#undef X
+#define X(COLL, coll, name, k_of, ordered, help) { #name, COLL_##COLL, k_of, name##_##coll, ordered, help, true },
+	HIER_ROWS(X)
 #undef X
 	{ 0 }
 };

@@ -30,11 +30,19 @@ static struct ranges wrap(const struct group *g, int at, int count)
 	return (struct ranges){ { from, 0 }, { over > 0 ? count - over : count, over > 0 ? over : 0 } };
 }
 
-static void send(struct recorder *w, const struct group *g, int to, enum sched_buf src, int at, int count)
+/* From where the group finds its vector, or from out. */
+static void send_from(struct recorder *w, const struct group *g, int to, bool source, int at, int count)
 {
 	struct ranges r = wrap(g, at, count);
-	for (int i = 0; i < 2 && r.len[i]; i++)
-		rec_send(w, peer(g, to), span(src, shard(g, r.at[i]), (uint32_t)r.len[i]));
+	for (int i = 0; i < 2 && r.len[i]; i++) {
+		uint32_t x = (uint32_t)r.at[i], len = (uint32_t)r.len[i];
+		rec_send(w, peer(g, to), source ? sources(g, x, len) : span(BUF_OUT, g->chunk0 + x, len));
+	}
+}
+
+static void send(struct recorder *w, const struct group *g, int to, int at, int count)
+{
+	send_from(w, g, to, false, at, count);
 }
 
 static void recv(struct recorder *w, const struct group *g, int from, int at, int count)
@@ -44,12 +52,26 @@ static void recv(struct recorder *w, const struct group *g, int from, int at, in
 		rec_recv(w, peer(g, from), span(BUF_OUT, shard(g, r.at[i]), (uint32_t)r.len[i]));
 }
 
-static void recv_reduce(struct recorder *w, const struct group *g, int from, enum sched_buf src, int count, unsigned flags)
+static void recv_reduce(struct recorder *w, const struct group *g, int from, bool source, int count, unsigned flags)
 {
 	struct ranges r = wrap(g, 0, count);
 	for (int i = 0; i < 2 && r.len[i]; i++) {
-		uint32_t at = shard(g, r.at[i]), len = (uint32_t)r.len[i];
-		rec_recv_reduce(w, peer(g, from), span(BUF_OUT, at, len), span(src, at, len), flags);
+		uint32_t x = (uint32_t)r.at[i], len = (uint32_t)r.len[i];
+		struct span out = span(BUF_OUT, g->chunk0 + x, len);
+		rec_recv_reduce(w, peer(g, from), out, source ? sources(g, x, len) : out, flags);
+	}
+}
+
+/* Members [at, at + count) are needed, or done in out. */
+static void each_range(struct recorder *w, const struct group *g, int at, int count, bool out)
+{
+	struct ranges r = wrap(g, at, count);
+	for (int i = 0; i < 2 && r.len[i]; i++) {
+		uint32_t x = (uint32_t)r.at[i], len = (uint32_t)r.len[i];
+		if (out)
+			done(w, g, x, span(BUF_OUT, g->chunk0 + x, len));
+		else
+			need(w, g, x, len);
 	}
 }
 
@@ -57,8 +79,9 @@ static void gather(struct recorder *w, const struct group *g)
 {
 	for (int i = log2_up(g->n) - 1; i >= 0; i--) {
 		struct round r = round_of(g->n, i);
-		send(w, g, -r.skip, BUF_OUT, 0, r.count);
+		send(w, g, -r.skip, 0, r.count);
 		recv(w, g, r.skip, r.skip, r.count);
+		each_range(w, g, r.skip, r.count, true);
 	}
 }
 
@@ -66,25 +89,27 @@ static void gather(struct recorder *w, const struct group *g)
  * R is out, after the first round. When n is odd, the chunk in the middle is sent on in the second round with nothing reduced into it:
  * it is copied.
  */
-static void all_reduce(struct recorder *w, const struct problem *p, const struct group *g)
+void circulant_all_reduce_one(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	int rounds = log2_up(g->n);
-	uint32_t middle = shard(g, around(g, g->n / 2));
+	uint32_t middle = (uint32_t)around(g, g->n / 2);
 	(void)p;
 	for (int i = 0; i < rounds; i++) {
 		struct round r = round_of(g->n, i);
-		enum sched_buf src = i ? BUF_OUT : BUF_IN;
-		send(w, g, r.skip, src, r.skip, r.count);
-		recv_reduce(w, g, -r.skip, src, r.count, i == rounds - 1 ? STEP_FINAL : 0);
-		if (i == 0 && g->n % 2)
-			rec_copy(w, span(BUF_OUT, middle, 1), span(BUF_IN, middle, 1));
+		if (i == 0)
+			each_range(w, g, 0, g->n, false);
+		send_from(w, g, r.skip, i == 0, r.skip, r.count);
+		recv_reduce(w, g, -r.skip, i == 0, r.count, i == rounds - 1 ? STEP_FINAL : 0);
+		if (i == 0 && g->n % 2 && sources(g, middle, 1).buf != BUF_OUT)
+			rec_copy(w, span(BUF_OUT, g->chunk0 + middle, 1), sources(g, middle, 1));
 	}
+	each_range(w, g, 0, 1, true);
 	gather(w, g);
 }
 
 void circulant_all_reduce(struct recorder *w, const struct problem *p, const struct group *g)
 {
-	each_channel(w, p, g, (uint32_t)g->n, all_reduce);
+	each_channel(w, p, g, (uint32_t)g->n, circulant_all_reduce_one);
 }
 
 /*
@@ -95,7 +120,7 @@ static void first_round(struct recorder *w, const struct group *g)
 {
 	struct round r = round_of(g->n, 0);
 	struct ranges mine = wrap(g, 0, r.count);
-	send(w, g, r.skip, BUF_IN, r.skip, r.count);
+	send_from(w, g, r.skip, true, r.skip, r.count);
 	for (int i = 0, j = 0; i < 2 && mine.len[i]; j += mine.len[i++]) {
 		struct span src = span(BUF_IN, (uint32_t)mine.at[i], (uint32_t)mine.len[i]);
 		struct span dst = g->n == 2 ? span(BUF_OUT, 0, 1) : span(BUF_SCRATCH, (uint32_t)j, src.n);

@@ -10,8 +10,10 @@ void dissemination_barrier(struct recorder *w, const struct problem *p, const st
 	uint32_t rounds = (uint32_t)log2_up(g->n);
 	(void)p;
 	rec_scratch(w, rounds + 1);
+	need(w, g, 0, 1);
 	for (uint32_t i = 0; i < rounds; i++) {
 		rec_send(w, peer(g, 1 << i), span(BUF_SCRATCH, i, 1));
 		rec_recv_reduce(w, peer(g, -(1 << i)), span(BUF_SCRATCH, i + 1, 1), span(BUF_SCRATCH, i, 1), 0);
 	}
+	done(w, g, 0, span(BUF_SCRATCH, rounds, 1));
 }

@@ -19,6 +19,30 @@ uint32_t k_shards(const struct problem *p);
 /* Run build once a channel, each on its own chunks, `width` apart. */
 void each_channel(struct recorder *w, const struct problem *p, const struct group *g, uint32_t width, builder *build);
 
+/*
+ * When builders compose (hier.c), the group's vector is made by what the levels below do, and has to be taken back to them. A builder
+ * says, at the right moments and for every part x ... x + n of the vector (a shard; a member's block) once:
+ *
+ *      need    from here on it is read, at sources(), source_block()
+ *      done    here it is whole, at that span
+ */
+void tier_need(struct recorder *w, const struct group *g, uint32_t x, uint32_t n);
+void tier_done(struct recorder *w, const struct group *g, uint32_t x, struct span at);
+struct span tier_source(const struct group *g, uint32_t x, uint32_t n);
+bool tier_has(const struct group *g, int i, uint32_t *block);
+uint32_t tier_scratch(const struct group *g);
+
+static inline void need(struct recorder *w, const struct group *g, uint32_t x, uint32_t n)
+{
+	if (g->tier)
+		tier_need(w, g, x, n);
+}
+static inline void done(struct recorder *w, const struct group *g, uint32_t x, struct span at)
+{
+	if (g->tier)
+		tier_done(w, g, x, at);
+}
+
 /* The rank that is i places after (before: negative) this one, round the group. */
 static inline int around(const struct group *g, int i)
 {
@@ -35,7 +59,28 @@ static inline uint32_t shard(const struct group *g, int i)
 }
 static inline uint32_t block(const struct problem *p, const struct group *g, int i)
 {
-	return g->chunk0 + (uint32_t)group_rank(g, i) * k_channels(p);
+	uint32_t b = (uint32_t)group_rank(g, i);
+	return g->tier && !tier_has(g, i, &b) ? UINT32_MAX : g->chunk0 + b * k_channels(p);
+}
+/* Has member i a block? (Where machines have unequally many ranks, not all that take part have.) */
+static inline bool has_block(const struct group *g, int i)
+{
+	uint32_t b;
+	return !g->tier || tier_has(g, i, &b);
+}
+/* Where the group finds shards x ... x + n of its vector, or member i's block, before it has touched them. */
+static inline struct span sources(const struct group *g, uint32_t x, uint32_t n)
+{
+	return g->tier ? tier_source(g, x, n) : span(BUF_IN, g->chunk0 + x, n);
+}
+static inline struct span source_block(const struct problem *p, const struct group *g, int i)
+{
+	return g->tier ? tier_source(g, (uint32_t)i, 1) : span(BUF_IN, block(p, g, i), 1);
+}
+/* The first chunk of scratch that the levels below do not use. */
+static inline uint32_t scratch0(const struct group *g)
+{
+	return g->tier ? tier_scratch(g) : 0;
 }
 /* The root's place in the group. */
 static inline int root_place(const struct problem *p, const struct group *g)

@@ -8,16 +8,19 @@
  */
 #include <algo/rows.h>
 
-static void all_reduce(struct recorder *w, const struct problem *p, const struct group *g)
+void recursive_doubling_one(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	int rounds = log2_up(g->n + 1) - 1, rest = g->n - (1 << rounds), folded = g->me < 2 * rest;
 	int place = folded ? g->me / 2 : g->me - rest;
-	uint32_t k = k_channels(p);
+	uint32_t k = rec_k(w);
 	struct span tmp[2] = { span(BUF_SCRATCH, g->chunk0, 1), span(BUF_SCRATCH, g->chunk0 + k, 1) };
-	struct span cur = span(BUF_IN, g->chunk0, 1), out = span(BUF_OUT, g->chunk0, 1);
+	struct span cur = sources(g, 0, 1), out = span(BUF_OUT, g->chunk0, 1);
+	(void)p;
+	need(w, g, 0, 1);
 	if (folded && g->me % 2) {
 		rec_send(w, peer(g, -1), cur);
 		rec_recv(w, peer(g, -1), out);
+		done(w, g, 0, out);
 		return;
 	}
 	rec_scratch(w, 2 * k);
@@ -37,9 +40,10 @@ static void all_reduce(struct recorder *w, const struct problem *p, const struct
 	}
 	if (folded)
 		rec_send(w, peer(g, 1), out);
+	done(w, g, 0, out);
 }
 
 void recursive_doubling_all_reduce(struct recorder *w, const struct problem *p, const struct group *g)
 {
-	each_channel(w, p, g, 1, all_reduce);
+	each_channel(w, p, g, 1, recursive_doubling_one);
 }

@@ -46,9 +46,44 @@
 	X(SEND, send, p2p, k_one, 0, "one message to the peer") \
 	X(RECV, recv, p2p, k_one, 0, "one message from the peer")
 
+/* Those that look at the problem's shape: an algorithm between machines or racks, composed with what is near (hier.c). */
+#define HIER_ROWS(X) \
+	X(ALL_REDUCE, all_reduce, hier_ring, k_rail_shards, 0, "reduce-scatter inside, a ring a rail between, all-gather inside: long vectors") \
+	X(ALL_REDUCE, all_reduce, hier_circulant, k_rail_shards, 0, "the same with circulant between: long vectors, many machines") \
+	X(ALL_REDUCE, all_reduce, hier_direct, k_rail_shards, 0, "the same with direct_rs_ag between: few machines") \
+	X(ALL_REDUCE, all_reduce, hier_doubling, k_rails, 0, "the same with recursive doubling between: middling vectors, many machines") \
+	X(ALL_REDUCE, all_reduce, leaders_doubling, k_channels, 0, "one rank a machine reduces for it, recursive doubling between: short vectors") \
+	X(ALL_REDUCE, all_reduce, leaders_direct, k_channels, 0, "one rank a machine reduces for it, one round between: short vectors, few machines") \
+	X(REDUCE_SCATTER, reduce_scatter, hier_ring, k_channels, 0, "reduced inside first; a ring a rail between: long vectors") \
+	X(REDUCE_SCATTER, reduce_scatter, hier_direct, k_channels, 0, "reduced inside first; one round between: few machines") \
+	X(ALL_GATHER, all_gather, hier_ring, k_channels, 0, "a ring a rail between, and inside what has come: long vectors") \
+	X(ALL_GATHER, all_gather, hier_direct, k_channels, 0, "one round between, and inside what has come: short blocks, few machines") \
+	X(BROADCAST, broadcast, hier_binomial, k_pieces, 0, "binomial between machines, one to all inside, pipelined: short vectors") \
+	X(BROADCAST, broadcast, hier_chain, k_pieces, 0, "a chain of machines, one to all inside, pipelined: long vectors, few machines") \
+	X(BROADCAST, broadcast, hier_scatter_all_gather, k_top_shards, 0, "scatter and ring between machines, one to all inside: long vectors") \
+	X(REDUCE, reduce, hier_binomial, k_pieces, 0, "one pass inside, binomial between machines, pipelined: short vectors") \
+	X(REDUCE, reduce, hier_chain, k_pieces, 0, "one pass inside, a chain of machines, pipelined: long vectors, few machines") \
+	X(BARRIER, barrier, hier_dissemination, k_one, 0, "one rank a machine waits for it, dissemination between")
+
 #define X(COLL, coll, name, ...) void name##_##coll(struct recorder *w, const struct problem *p, const struct group *g);
 ALGO_ROWS(X)
+HIER_ROWS(X)
 #undef X
 
+/* What builders of others are made of: one channel's steps, in a group's part of the vector. */
+void ring_all_reduce_one(struct recorder *w, const struct problem *p, const struct group *g);
+void ring_reduce_scatter_one(struct recorder *w, const struct problem *p, const struct group *g);
+void ring_all_gather_one(struct recorder *w, const struct problem *p, const struct group *g);
+void circulant_all_reduce_one(struct recorder *w, const struct problem *p, const struct group *g);
+void recursive_doubling_one(struct recorder *w, const struct problem *p, const struct group *g);
+void direct_all_reduce_one(struct recorder *w, const struct problem *p, const struct group *g);
+void direct_rs_ag_one(struct recorder *w, const struct problem *p, const struct group *g);
+void direct_reduce_scatter_one(struct recorder *w, const struct problem *p, const struct group *g);
+void direct_all_gather_one(struct recorder *w, const struct problem *p, const struct group *g);
+void scatter_all_gather_one(struct recorder *w, const struct problem *p, const struct group *g);
+
 uint32_t k_two_pieces(const struct problem *p);         /* a half a tree */
+uint32_t k_rails(const struct problem *p);              /* hier.c: a chunk a shard; a shard's shards on top; shards on top alone */
+uint32_t k_rail_shards(const struct problem *p);
+uint32_t k_top_shards(const struct problem *p);
 #endif

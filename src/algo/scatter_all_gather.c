@@ -5,7 +5,7 @@
  */
 #include <algo/rows.h>
 
-static void broadcast(struct recorder *w, const struct problem *p, const struct group *g)
+void scatter_all_gather_one(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	int n = g->n, place = (g->me - root_place(p, g) + n) % n;
 	enum sched_buf buf = place ? BUF_OUT : BUF_IN;
@@ -13,10 +13,12 @@ static void broadcast(struct recorder *w, const struct problem *p, const struct 
 		rec_send(w, peer(g, i), span(BUF_IN, shard(g, i), 1));
 	if (place)
 		rec_recv(w, p->root, span(BUF_OUT, shard(g, place), 1));
-	for (int i = 0; i < n - 1; i++) {
-		if (place < n - 1)
-			rec_send(w, peer(g, 1), span(buf, shard(g, (place - i + n) % n), 1));
-		if (place)
+	for (int i = 0; i < n; i++) {
+		struct span goes = span(buf, shard(g, (place - i + n) % n), 1);
+		if (place < n - 1 && i < n - 1)
+			rec_send(w, peer(g, 1), goes);
+		done(w, g, goes.chunk - g->chunk0, goes);
+		if (place && i < n - 1)
 			rec_recv(w, peer(g, -1), span(BUF_OUT, shard(g, (place - i - 1 + n) % n), 1));
 	}
 	if (place == 0)
@@ -25,5 +27,5 @@ static void broadcast(struct recorder *w, const struct problem *p, const struct 
 
 void scatter_all_gather_broadcast(struct recorder *w, const struct problem *p, const struct group *g)
 {
-	each_channel(w, p, g, (uint32_t)g->n, broadcast);
+	each_channel(w, p, g, (uint32_t)g->n, scatter_all_gather_one);
 }

@@ -57,7 +57,8 @@ void tree_chain(struct tree *t, int n, int root, int me)
 
 void tree_up(struct recorder *w, const struct group *g, const struct tree *t, uint32_t c, enum sched_buf acc)
 {
-	struct span src = span(BUF_IN, c, 1);
+	struct span src = sources(g, c - g->chunk0, 1);
+	need(w, g, c - g->chunk0, 1);
 	for (int i = t->n - 1; i >= 0; i--) {
 		unsigned flags = (t->child[i].at < g->me ? STEP_REVERSED : 0) | (t->parent < 0 && i == 0 ? STEP_FINAL : 0);
 		rec_recv_reduce(w, group_rank(g, t->child[i].at), span(acc, c, 1), src, flags);
@@ -69,10 +70,12 @@ void tree_up(struct recorder *w, const struct group *g, const struct tree *t, ui
 
 void tree_down(struct recorder *w, const struct group *g, const struct tree *t, uint32_t c, enum sched_buf src)
 {
+	struct span at = span(t->parent < 0 ? src : BUF_OUT, c, 1);
 	if (t->parent >= 0)
-		rec_recv(w, group_rank(g, t->parent), span(BUF_OUT, c, 1));
+		rec_recv(w, group_rank(g, t->parent), at);
 	for (int i = 0; i < t->n; i++)
-		rec_send(w, group_rank(g, t->child[i].at), span(t->parent < 0 ? src : BUF_OUT, c, 1));
+		rec_send(w, group_rank(g, t->child[i].at), at);
+	done(w, g, c - g->chunk0, at);
 }
 
 /*

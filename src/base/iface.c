@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct subnet { int family; unsigned char bytes[16]; unsigned prefix; };
-
 /* The address within a sockaddr, in network byte order; NULL when it is neither IPv4 nor IPv6. */
 static const void *bytes_of(const struct sockaddr *sa, size_t *n)
 {
@@ -41,7 +39,7 @@ static unsigned mask_bits(const struct sockaddr *mask)
 	return bits;
 }
 
-static bool parse_subnet(const char *text, struct subnet *s)
+bool iface_net_parse(const char *text, struct iface_net *s)
 {
 	char host[IFACE_TEXT];
 	const char *slash = strchr(text, '/');
@@ -58,7 +56,7 @@ static bool parse_subnet(const char *text, struct subnet *s)
 	return true;
 }
 
-static bool wanted(const struct iface *f, const char *want, const struct subnet *s)
+static bool wanted(const struct iface *f, const char *want, const struct iface_net *s)
 {
 	size_t n;
 	const struct sockaddr *sa = (const struct sockaddr *)&f->addr;
@@ -131,8 +129,8 @@ static int none_found(const char *want, const struct ifaddrs *all)
 
 int iface_list(const char *want, struct iface *list, int max)
 {
-	struct subnet s;
-	bool subnet = parse_subnet(want, &s);
+	struct iface_net s;
+	bool subnet = iface_net_parse(want, &s);
 	struct ifaddrs *all = NULL;
 	struct iface f;
 	char route[16];

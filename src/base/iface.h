@@ -31,6 +31,10 @@ int iface_list(const char *want, struct iface *list, int max);
 /* The first of them. TUTTI_OK, or as above; text may be NULL. */
 int iface_address(const char *want, struct sockaddr_storage *addr, socklen_t *len, char *text, size_t cap);
 
+/* "10.0.0.0/8", "fd00::/8": false when text is no subnet. bytes: in network byte order, as many as the family has. */
+struct iface_net { int family; unsigned char bytes[16]; unsigned prefix; };
+bool iface_net_parse(const char *text, struct iface_net *net);
+
 /* Are the first `bits` bits of two addresses (network byte order) equal? */
 bool iface_same_net(const void *a, const void *b, unsigned bits);
 #endif

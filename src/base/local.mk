@@ -10,6 +10,7 @@ libtutti_core_la_SOURCES += \
 	src/base/kernel_baseline.c \
 	src/base/kernel_plain.c \
 	src/base/log.c src/base/log.h \
+	src/base/machine.c src/base/machine.h \
 	src/base/parse.c \
 	src/base/reduce.c \
 	src/base/type.c src/base/type.h \

@@ -64,6 +64,18 @@ static int compare(const struct tutti_comm *c, const unsigned char *all, size_t 
 	return TUTTI_OK;
 }
 
+static int make_shape(struct tutti_comm *c)
+{
+	int32_t *machine = malloc((size_t)c->nranks * sizeof(*machine));
+	if (!machine)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for the shape of %d ranks", c->nranks);
+	int status = world_machines(&c->world, machine);
+	if (!status)
+		status = shape_make(&c->shape, c->nranks, 1, (const int32_t *const[]){ machine });
+	free(machine);
+	return status;
+}
+
 static int exchange(struct tutti_comm *c, int64_t deadline)
 {
 	size_t bytes = sizeof(struct greeting) + world_blob_size();
@@ -82,7 +94,7 @@ static int exchange(struct tutti_comm *c, int64_t deadline)
 	if (!status)
 		status = world_meet(&c->world, all);
 	free(all);
-	return status;
+	return status ? status : make_shape(c);
 }
 
 /* The strings and the struct itself; what stands above them has been closed. */
@@ -94,6 +106,7 @@ static void comm_free(struct tutti_comm *c)
 		net_mem_free(m->region);
 		free(m);
 	}
+	shape_free(c->shape);
 	free(c->transport);
 	free(c->algo);
 	free(c);

@@ -54,6 +54,7 @@ struct tutti_comm {
 	struct config config;           /* the process's, or of a split the parent's, with the caller's overrides */
 	char *transport, *algo;         /* its strings that may be overridden */
 	int rank, nranks;
+	struct shape *shape;            /* which ranks share a machine */
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */
 	struct tutti_mem *registered;

@@ -2,6 +2,7 @@
 /* Blobs come from other ranks over the authenticated control tree; they are bounds-checked once, in world_meet. */
 #define _GNU_SOURCE
 #include <base/log.h>
+#include <base/machine.h>
 #include <net/world.h>
 #include <sched.h>
 #include <stdio.h>
@@ -15,20 +16,6 @@ struct blob {
 	int32_t cores, n;
 	struct entry entry[WORLD_TRANSPORTS];
 };
-
-static uint64_t machine_hash(const struct config *c)
-{
-	char text[128] = "";
-	FILE *f = *c->node ? NULL : fopen("/proc/sys/kernel/random/boot_id", "re");
-	if (f && !fgets(text, sizeof(text), f))
-		text[0] = 0;
-	if (f)
-		fclose(f);
-	uint64_t h = 14695981039346656037u;
-	for (const char *p = *c->node ? c->node : text; *p; p++)
-		h = (h ^ (unsigned char)*p) * 1099511628211u;
-	return h;
-}
 
 static int usable_cores(void)
 {
@@ -130,7 +117,7 @@ int world_blob(struct world *w, void *blob)
 	const struct config *c = config_get();
 	if (!c)
 		return TUTTI_ERR_CONFIG;
-	b->machine = machine_hash(c);
+	b->machine = machine_id(c->node);
 	b->cores = usable_cores();
 	b->n = w->nifaces;
 	for (int i = 0; i < w->nifaces; i++) {
@@ -197,6 +184,30 @@ int world_meet(struct world *w, const void *all_blobs)
 		if (b->cores < w->cores)
 			w->cores = b->cores;
 	}
+	return TUTTI_OK;
+}
+
+struct seen { uint64_t machine; int32_t rank; };
+
+static int by_machine(const void *a, const void *b)
+{
+	const struct seen *x = a, *y = b;
+	return x->machine != y->machine ? (x->machine > y->machine) - (x->machine < y->machine) : x->rank - y->rank;
+}
+
+int world_machines(const struct world *w, int32_t *machine)
+{
+	struct seen *s = calloc((size_t)w->nranks, sizeof(*s));
+	if (!s)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for the machines of %d ranks", w->nranks);
+	for (int r = 0; r < w->nranks; r++)
+		s[r] = (struct seen){ blob_of(w, r)->machine, r };
+	qsort(s, (size_t)w->nranks, sizeof(*s), by_machine);
+	for (int i = 0, first = 0; i < w->nranks; i++) {
+		first = s[i].machine == s[first].machine ? first : i;
+		machine[s[i].rank] = s[first].rank;
+	}
+	free(s);
 	return TUTTI_OK;
 }
 

@@ -81,6 +81,6 @@ int choose(struct choice *c, const struct query *q, const char *name, size_t sli
 		return err_set(TUTTI_ERR_UNSUPPORTED, "no algorithm for %s keeps rank order", coll_rows[q->coll].name);
 	uint64_t pieces = q->bytes / c->slice;
 	c->problem = (struct problem){ q->coll, q->nranks, q->root, pieces < 1 ? 1 : pieces > 16 ? 16 : (int)pieces,
-		                        channels ? channels : ruled ? ruled : 1 };
+		                        channels ? channels : ruled ? ruled : 1, c->algo->shaped ? q->shape : NULL };
 	return TUTTI_OK;
 }

@@ -15,6 +15,7 @@ struct query {
 	uint64_t bytes;                 /* of one rank's count */
 	bool commutes;                  /* false: only algorithms that keep rank order */
 	bool one_machine;               /* no network between any two ranks */
+	const struct shape *shape;      /* who is near to whom */
 };
 
 struct choice {

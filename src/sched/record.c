@@ -24,6 +24,7 @@ struct mark { uint32_t wanted, implied; int32_t todo; };/* a step's stamps while
 struct recorder {
 	struct sched *s;
 	int status, channel;
+	bool muted;
 	struct step *steps;
 	struct sched_set *sets;
 	int32_t *members;
@@ -213,7 +214,7 @@ static void emit(struct recorder *w, struct step x)
 {
 	const struct step nop = { .op = STEP_NOP, .channel = (uint8_t)w->channel, .peer = -1 };
 	x.channel = (uint8_t)w->channel;
-	if (w->status || !legal(w, &x))
+	if (w->status || w->muted || !legal(w, &x))
 		return;
 	find_waits(w, &x);
 	int32_t carried = w->nneed > 1 ? w->need[w->nneed - 1] : -1;
@@ -251,18 +252,18 @@ static int earlier_first(const void *a, const void *b)
 	return later_first(b, a);
 }
 
-/* Index of the set of these ranks without this one, or -1: nobody else, or an error. */
-static int32_t make_set(struct recorder *w, const int32_t *ranks, int n)
+/* Index of the set of a group's ranks without this one, or -1: nobody else, or an error. */
+static int32_t make_set(struct recorder *w, const struct group *g)
 {
 	struct sched *s = w->s;
-	if (w->status || n < 1 || !grow(w, &w->members, &w->cap_members, (uint64_t)s->nmembers + (uint32_t)n, sizeof *w->members) ||
+	if (w->status || g->n < 1 || !grow(w, &w->members, &w->cap_members, (uint64_t)s->nmembers + (uint32_t)g->n, sizeof *w->members) ||
 			!grow(w, &w->sets, &w->cap_sets, s->nsets + 1, sizeof *w->sets))
 		return -1;
 	int32_t *m = w->members + s->nmembers;
 	uint32_t k = 0;
-	for (int i = 0; i < n; i++)
-		if ((ranks ? ranks[i] : i) != s->rank)
-			m[k++] = ranks ? ranks[i] : i;
+	for (int i = 0; i < g->n; i++)
+		if (group_rank(g, i) != s->rank)
+			m[k++] = group_rank(g, i);
 	qsort(m, k, sizeof *m, earlier_first);
 	for (uint32_t i = 0; i < k; i++)
 		if (m[i] < 0 || m[i] >= s->nranks || (i && m[i] == m[i - 1])) {
@@ -284,9 +285,9 @@ void rec_send(struct recorder *w, int peer, struct span src)
 	emit(w, (struct step){ .op = STEP_SEND, .peer = peer, .src = src });
 }
 
-void rec_send_set(struct recorder *w, const int32_t *ranks, int n, struct span src)
+void rec_send_set(struct recorder *w, const struct group *g, struct span src)
 {
-	int32_t set = make_set(w, ranks, n);
+	int32_t set = w->muted ? -1 : make_set(w, g);
 	if (set >= 0)
 		emit(w, (struct step){ .op = STEP_SEND, .flags = STEP_SET, .peer = set, .src = src });
 }
@@ -301,13 +302,15 @@ void rec_recv_reduce(struct recorder *w, int peer, struct span dst, struct span 
 	emit(w, (struct step){ .op = STEP_RECV_REDUCE, .flags = (uint8_t)flags, .peer = peer, .dst = dst, .src = src });
 }
 
-void rec_recv_reduce_set(struct recorder *w, const int32_t *ranks, int n, struct span dst, struct span src, unsigned flags)
+void rec_recv_reduce_set(struct recorder *w, const struct group *g, struct span dst, struct span src, unsigned flags)
 {
-	int32_t set = make_set(w, ranks, n);
+	int32_t set = w->muted ? -1 : make_set(w, g);
+	if (w->muted)
+		return;
 	if (set >= 0)
 		emit(w, (struct step){ .op = STEP_RECV_REDUCE, .flags = (uint8_t)(flags | STEP_SET), .peer = set, .dst = dst, .src = src });
 	else
-		bad(w, "recv_reduce from nobody", n);
+		bad(w, "recv_reduce from nobody", g->n);
 }
 
 void rec_reduce(struct recorder *w, struct span dst, struct span src, unsigned flags)
@@ -318,6 +321,18 @@ void rec_reduce(struct recorder *w, struct span dst, struct span src, unsigned f
 void rec_copy(struct recorder *w, struct span dst, struct span src)
 {
 	emit(w, (struct step){ .op = STEP_COPY, .peer = -1, .dst = dst, .src = src });
+}
+
+bool rec_mute(struct recorder *w, bool muted)
+{
+	bool before = w->muted;
+	w->muted = muted;
+	return before;
+}
+
+uint32_t rec_k(const struct recorder *w)
+{
+	return w->s->k;
 }
 
 /* ---- a whole schedule ------------------------------------------------------------------------------------------ */
@@ -337,6 +352,8 @@ static int check_problem(const struct algo *a, const struct problem *p, int rank
 		return err_set(TUTTI_ERR_INVALID, "%s: expected another rank as the peer, got this one, %d", name, rank);
 	if (p->channels < 1 || p->channels > SCHED_MAX_CHANNELS)
 		return err_set(TUTTI_ERR_INVALID, "%s: expected 1..%d channels, got %d", name, SCHED_MAX_CHANNELS, p->channels);
+	if (p->shape && p->shape->nranks != p->nranks)
+		return err_set(TUTTI_ERR_INVALID, "%s: expected a shape of %d ranks, got one of %d", name, p->nranks, p->shape->nranks);
 	if (p->pieces < 1)
 		return err_set(TUTTI_ERR_INVALID, "%s: expected 1 or more pieces, got %d", name, p->pieces);
 	return 0;
@@ -354,7 +371,7 @@ static uint64_t hash_of(const struct sched *s, const struct problem *p)
 	bool p2p = s->coll == COLL_SEND || s->coll == COLL_RECV;
 	int from = s->coll == COLL_SEND ? s->rank : s->root, to = s->coll == COLL_RECV ? s->rank : s->root;
 	const uint64_t shared[] = { p2p ? COLL_SEND : s->coll, (uint64_t)s->nranks, coll_rows[s->coll].rooted ? (uint64_t)from : 0,
-		p2p ? (uint64_t)to : 0, s->k, (uint64_t)p->pieces, (uint64_t)p->channels };
+		p2p ? (uint64_t)to : 0, s->k, (uint64_t)p->pieces, (uint64_t)p->channels, p->shape ? p->shape->hash : 0 };
 	uint64_t h = 0x7475747469;
 	for (const char *c = s->algo->name; *c; c++)
 		h = mix(h, (unsigned char)*c);
@@ -386,7 +403,7 @@ static int prepare(struct recorder *w, const struct algo *a, const struct proble
 static void record(struct recorder *w, const struct algo *a, const struct problem *p)
 {
 	const struct sched *s = w->s;
-	const struct group all = { p->nranks, s->rank, NULL, 0 };
+	const struct group all = { .n = p->nranks, .me = s->rank };
 	if (p->nranks > 1)
 		a->build(w, p, &all);
 	else if (coll_reads(p->coll, p->root, 0) && coll_writes(p->coll, p->root, 0))

@@ -85,15 +85,40 @@ struct problem {
 	/* pipeline depth wanted, for builders that cut finer (trees): chunks a block are a multiple of what they need */
 	int pieces;
 	int channels;                   /* channels wanted, 1..SCHED_MAX_CHANNELS */
+	const struct shape *shape;      /* who is near to whom, for hierarchical builders; NULL: all the same. Needed while building only */
 };
 
+/*
+ * Who is near to whom: levels of units from the nearest out (machines, then racks). A level joins the units of the one before it, level 0
+ * the ranks:
+ *
+ *      level 1        0         |    1               member  0 1 | 2        machines
+ *      level 0     0     1      |    2               member  0 1 2 | 3 4 | 5 6 7       ranks
+ *
+ * Every level has two or more units, and joins something: levels that do not are left out. Units are numbered by their first ranks.
+ */
+enum { SHAPE_LEVELS = 3 };
+struct shape_level {
+	int n, least, most;             /* units; members of the smallest, of the largest */
+	const int32_t *first, *member;  /* unit u has member[first[u] ... first[u + 1]), ascending */
+	const int32_t *of, *place;      /* member m is number place[m] of unit of[m] */
+};
+struct shape { int nranks, nlevels; struct shape_level level[SHAPE_LEVELS]; uint64_t hash; };
+
+/* unit[l][r]: any number that says in which unit of level l rank r is. *s on success only; TUTTI_ERR_INVALID when a level cuts a unit. */
+int shape_make(struct shape **s, int nranks, int nlevels, const int32_t *const *unit);
+void shape_free(struct shape *s);
+
 /* Who takes part, and in which chunks: lets builders compose. The plain call is all ranks, all chunks. */
+struct tier;
 struct group {
 	int n, me;                      /* members; this rank's place */
-	const int32_t *ranks;           /* ranks[i] = rank of member i; NULL: i */
 	uint32_t chunk0;                /* the group's chunk 0 in every buffer */
+	int32_t (*rank)(const struct group *g, int i);          /* of member i; NULL: i */
+	const struct tier *tier;        /* the hierarchy that the group is a part of (src/algo/hier.c); NULL: none */
+	int level, unit;                /* there */
 };
-static inline int group_rank(const struct group *g, int i) { return g->ranks ? g->ranks[i] : i; }
+static inline int group_rank(const struct group *g, int i) { return g->rank ? g->rank(g, i) : i; }
 
 /*
  * Algorithms: one file in src/algo and one row in src/algo/algo.c. A builder is a pure function that writes as if its steps ran one after
@@ -106,21 +131,24 @@ struct algo {
 	void (*build)(struct recorder *w, const struct problem *p, const struct group *g);
 	bool ordered;                   /* keeps rank order: operators that do not commute */
 	const char *help;               /* one line: when it is good, rounds and volume, source */
+	bool shaped;                    /* looks at problem.shape */
 };
 
 /*
  * Emit steps. Errors (bad spans, too many channels, out of memory) stick to the recorder and come out of sched_build.
- * A set is given as n ranks in any order (NULL: 0 ... n - 1); this rank is left out of it.
+ * A set is a group's members, in any order, but this rank.
  */
 void rec_channel(struct recorder *w, int channel);      /* of the steps that follow; 0 at first */
 void rec_scratch(struct recorder *w, uint32_t chunks);  /* scratch wanted, in chunks (the largest call counts) */
 void rec_send(struct recorder *w, int peer, struct span src);
-void rec_send_set(struct recorder *w, const int32_t *ranks, int n, struct span src);
+void rec_send_set(struct recorder *w, const struct group *g, struct span src);
 void rec_recv(struct recorder *w, int peer, struct span dst);
 void rec_recv_reduce(struct recorder *w, int peer, struct span dst, struct span src, unsigned flags);
-void rec_recv_reduce_set(struct recorder *w, const int32_t *ranks, int n, struct span dst, struct span src, unsigned flags);
+void rec_recv_reduce_set(struct recorder *w, const struct group *g, struct span dst, struct span src, unsigned flags);
 void rec_reduce(struct recorder *w, struct span dst, struct span src, unsigned flags);
 void rec_copy(struct recorder *w, struct span dst, struct span src);
+bool rec_mute(struct recorder *w, bool muted);          /* steps that follow are not written down; what was before */
+uint32_t rec_k(const struct recorder *w);               /* chunks a block */
 
 static inline struct span span(enum sched_buf buf, uint32_t chunk, uint32_t n) { return (struct span){ (uint8_t)buf, chunk, n }; }
 

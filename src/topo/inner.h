@@ -8,6 +8,7 @@
  */
 #ifndef TOPO_INNER_H
 #define TOPO_INNER_H
+#include <base/iface.h>
 #include <topo/topo.h>
 
 struct build {
@@ -25,8 +26,55 @@ int build_rank(struct build *b, int parent, int rank, struct edge edge);
 /* Checks it (ranks 0 ... nranks - 1, each once), and frees b's memory whatever happens. */
 int build_finish(struct build *b, struct topo **t);
 
+/* ---- text ---- */
+
 /* topo_parse; where: the file it comes from, or NULL. */
 int parse_text(struct topo **t, const char *text, const char *where);
+
+/* "100Gb,1us", comma-separated, into e (0: not said). *end: what follows; NULL: it is as should be; else what should have stood there, at *end. */
+const char *parse_figures(const char *text, const char **end, struct edge *e);
+
+/* A whole file; free *text. */
+int read_text(const char *path, char **text);
+
+/* ---- machines ---- */
+
+/* Where to look. xml: hwloc's file instead of this machine; sys: "/sys", or NULL; ifaces: addresses. */
+struct source {
+	const char *xml, *sys;
+	const struct iface *ifaces;
+	int nifaces;
+};
+
+/* A core that this process may use, as records number it. */
+struct spot { int16_t package, numa, core; };
+
+/* Fills all of r but machine and host. free *spots. */
+int discover(const struct source *from, struct topo_record *r, struct spot **spots, int *nspots);
+
+/* nranks (0: one each) on the spots in turn. */
+int machine_tree(struct topo **t, const struct source *from, const char *host, int nranks);
+
+/* ---- records ---- */
+
+int record_check(const struct topo_record *r, int rank);
+
+/* One machine of a job: its ranks' records are all[ranks[0]] ... */
+struct host {
+	uint64_t machine;
+	const int32_t *ranks;
+	int nranks;
+	int32_t parent;                 /* for fabric_attach to say */
+};
+
+/* The NICs that the ranks of a host have found, each once: how many. */
+enum { HOST_NICS = 64 };
+int host_nics(const struct topo_record *all, const struct host *h, const struct topo_record_nic *list[HOST_NICS]);
+
+/* Adds the switches to b, which has the root, and says below which place each host is. path: topo_from_records' fabric. */
+int fabric_attach(struct build *b, const char *path, const struct topo_record *all, struct host *hosts, int nhosts);
+
+/* ---- printing ---- */
 
 /* "100 Gb/s, 1 us", as the kind is used to; "" when nothing is known. */
 enum { FIGURES = 48 };

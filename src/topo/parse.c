@@ -184,25 +184,32 @@ static const char *read_number(const char *p, double *v)
 	return x > 0 && x <= 1e6 ? p : NULL;
 }
 
+const char *parse_figures(const char *text, const char **end, struct edge *e)
+{
+	for (*end = text;; text = ++*end) {
+		double v, *into;
+		const char *p = read_number(text, &v);
+		size_t n = p ? strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") : 0;
+		const struct unit *u = p ? unit_of(p, n) : NULL;
+
+		if (!u)
+			return "a bandwidth (100Gb, 20GB) or a latency (200ns, 1.5us)";
+		into = u->time ? &e->latency : &e->bandwidth;
+		if (*into > 0)
+			return u->time ? "one latency only" : "one bandwidth only";
+		*into = v * u->factor;
+		*end = p + n;
+		if (**end != ',')
+			return NULL;
+	}
+}
+
+/* The at sign and what follows, if it is there */
 static int read_figures(struct parse *s, struct level *l)
 {
-	do {
-		const char *at = ++s->p, *p;    /* behind the at sign or the comma */
-		double v;
-		size_t n;
-		const struct unit *u;
+	const char *expected = *s->p == '@' ? parse_figures(s->p + 1, &s->p, &l->edge) : NULL;
 
-		p = read_number(at, &v);
-		n = p ? strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") : 0;
-		u = p ? unit_of(p, n) : NULL;
-		if (!u)
-			return wrong(s, at, "a bandwidth (100Gb, 20GB) or a latency (200ns, 1.5us)");
-		if ((u->time ? l->edge.latency : l->edge.bandwidth) > 0)
-			return wrong(s, at, "one %s only", u->time ? "latency" : "bandwidth");
-		*(u->time ? &l->edge.latency : &l->edge.bandwidth) = v * u->factor;
-		s->p = p + n;
-	} while (*s->p == ',');
-	return TUTTI_OK;
+	return expected ? wrong(s, s->p, "%s", expected) : TUTTI_OK;
 }
 
 /* ---- levels ----------------------------------------------------------------------------------------------------- */
@@ -241,7 +248,7 @@ static int read_level(struct parse *s)
 	if (*s->p != ':')
 		return wrong(s, s->p, "a colon and a count behind %s", topo_kinds[l->kind]);
 	counts = s->p + 1;
-	if ((status = read_counts(s, l)) || (*s->p == '@' && (status = read_figures(s, l))))
+	if ((status = read_counts(s, l)) || (status = read_figures(s, l)))
 		return status;
 	if (*s->p && *s->p != '#' && !isspace((unsigned char)*s->p))
 		return wrong(s, s->p, "a blank");

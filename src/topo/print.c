@@ -74,6 +74,22 @@ uint64_t *topo_shapes(const struct topo *t)
 	return shape;
 }
 
+uint64_t topo_digest(const struct topo *t)
+{
+	uint64_t h = hash(0xcbf29ce484222325u, t->rank, (size_t)t->nranks * sizeof *t->rank);
+
+	for (int p = 0; p < t->nplaces; p++) {
+		const struct topo_place *x = &t->place[p];
+
+		h = hash(h, &x->kind, sizeof x->kind);
+		h = hash(h, &x->parent, sizeof x->parent);
+		h = hash(h, &x->bandwidth, sizeof x->bandwidth);
+		h = hash(h, &x->latency, sizeof x->latency);
+		h = hash(h, x->name, strlen(x->name) + 1);
+	}
+	return h;
+}
+
 int topo_fold(const struct topo *t, const uint64_t *shape, int32_t p, int32_t end)
 {
 	int n = 0;

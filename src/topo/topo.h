@@ -54,7 +54,66 @@ extern const char *const topo_kinds[TOPO_KINDS];        /* "fabric" ... */
  * Ranks are numbered in the order of the tree. TUTTI_ERR_CONFIG for a bad text, with what was expected, what came, and the column.
  */
 int topo_parse(struct topo **t, const char *text);
+
+/*
+ * From wherever a topology is described: text as above, or a file when the word begins with '@', contains '/' or ends in ".xml" or ".topo". A file holds text as
+ * above, or hwloc's XML of one machine, whose cores then get a rank each in turn. nranks: how many ranks it must have; 0: as many as it says,
+ * a machine one a core. A mistake in a file comes with the file's name and the line.
+ */
+int topo_open(struct topo **t, const char *source, int nranks);
+
+/* This machine, with the cores that this process may use: nranks on them in turn (0: one each). */
+int topo_machine(struct topo **t, int nranks);
+
+/*
+ * From what the ranks of a job find out, each for itself:
+ *
+ *      rank 0: topo_discover --> record \
+ *      rank 1: topo_discover --> record  --- all-gather --->  topo_from_records, on every rank: the same tree
+ *      ...                             /
+ *
+ * A record is bytes from another rank: topo_from_records checks all of them (TUTTI_ERR_MISMATCH, naming the rank). Packages, NUMA nodes and cores are
+ * numbered as the whole machine has them, whatever part of it a rank may use; -1: not known, or the rank may use several.
+ */
+enum { TOPO_RECORD_MAGIC = 0x54550001, TOPO_RECORD_NICS = 8, TOPO_RECORD_GPUS = 8, TOPO_RECORD_HOST = 64, TOPO_RECORD_NIC = 20 };
+
+struct topo_record_nic {
+	char name[TOPO_RECORD_NIC];     /* "eth0", "mlx5_0:1" */
+	int16_t package, numa;          /* near to these */
+	uint32_t mbits;                 /* a second; 0: not known */
+	uint8_t family, prefix;         /* of its subnet: '4', '6', 'I' (InfiniBand: the subnet prefix); 0: none known */
+	uint8_t addr[16];
+};
+
+struct topo_record {
+	uint32_t magic;                 /* TOPO_RECORD_MAGIC; its low half is the version */
+	uint16_t nnics, ngpus;
+	uint64_t machine;               /* equal for ranks of one machine */
+	int16_t package, numa, core;    /* the only one that this rank may run on */
+	int16_t packages, numas, cores; /* how many this rank may run on */
+	char host[TOPO_RECORD_HOST];    /* TUTTI_NODE, or the host's name */
+	struct topo_record_nic nic[TOPO_RECORD_NICS];   /* the fastest, should there be more */
+	struct { int16_t package, numa; } gpu[TOPO_RECORD_GPUS];
+};
+_Static_assert(sizeof(struct topo_record) <= 512, "every rank holds one of every rank for a while");
+
+int topo_discover(struct topo_record *mine);
+
+/*
+ * Ranks are grouped by machine, nodes stand in the order of their first ranks. fabric: a file that says which switches there are, "" for none:
+ *
+ *      switch rack1@100Gb,2us: hostA hostB 10.1.0.0/24
+ *      switch spine@400Gb: rack1 rack2
+ *
+ * A word behind the colon is a switch named above, a host's name (TUTTI_NODE's, too), or a subnet that one of the host's addresses is in. Without a file,
+ * nodes whose NICs share a subnet are below one switch, if not all of them do.
+ */
+int topo_from_records(struct topo **t, const struct topo_record *all, int nranks, const char *fabric);
+
 void topo_free(struct topo *t);
+
+/* Equal for equal trees, names and all: what ranks compare. */
+uint64_t topo_digest(const struct topo *t);
 
 /* ---- asking it -------------------------------------------------------------------------------------------------- */
 
@@ -80,4 +139,17 @@ int topo_units(const struct topo *t, int level, int32_t *unit);
 
 /* For people: one line a place, equal neighbours folded into one. The same tree gives the same text. */
 void topo_print(FILE *f, const struct topo *t);
+
+/* A drawing: boxes in boxes, equal ones folded when there are many. Self-contained SVG. */
+void topo_svg(FILE *f, const struct topo *t);
+
+/* ---- finding groups in what was measured ------------------------------------------------------------------------ */
+
+/*
+ * n nodes, distance(ctx, a, b) from a to b (seconds, say; of two directions the longer counts; not above 0, or not a number: not known, far).
+ * Nodes are in one group when a chain of near neighbours joins them: near is what is below the widest gap among the distances that join everything (single
+ * linkage), provided that beyond the gap they are at least `factor` (2 is good) times as long, and that most nodes have a neighbour. group[i]: from 0, in order
+ * of first nodes. Returns how many groups; 1: there is no clear gap; or TUTTI_ERR_NOMEM.
+ */
+int topo_group(int n, double (*distance)(void *ctx, int a, int b), void *ctx, double factor, int32_t *group);
 #endif

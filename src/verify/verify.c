@@ -163,28 +163,40 @@ int verify(const struct algo *a, const struct problem *p, const struct verify_op
 static int try_problem(const struct algo *a, const struct problem *p, unsigned *cases, char *why, size_t cap)
 {
 	struct verify_opts o = verify_defaults(p->nranks);
-	char sentence[ERR_TEXT];
+	char sentence[ERR_TEXT], shape[128] = "";
 	int status = verify(a, p, &o, sentence, sizeof sentence);
 	++*cases;
+	if (status && p->shape)
+		verify_shape_words(p->shape, shape, sizeof shape);
 	if (status)
-		snprintf(why, cap, "%d ranks, root %d, %d channels, %d pieces: %s", p->nranks, p->root, p->channels, p->pieces, sentence);
+		snprintf(why, cap, "%d ranks%s, root %d, %d channels, %d pieces: %s", p->nranks, shape, p->root, p->channels, p->pieces, sentence);
 	return status;
 }
 
-int verify_ranks(const struct algo *a, int nranks, unsigned *cases, char *why, size_t cap)
+static int try_roots(const struct algo *a, int nranks, const struct shape *shape, unsigned *cases, char *why, size_t cap)
 {
 	const struct coll_row *row = &coll_rows[a->coll];
-	bool few = nranks <= 16, p2p = a->coll == COLL_SEND || a->coll == COLL_RECV;
+	bool few = nranks <= 16;
 	int roots = row->rooted ? nranks : 1, apart = few ? 1 : (2 * nranks + 2) / 3, status = 0;
-	if (p2p && nranks == 1)
-		return 0;
 	for (int root = 0; root < roots && !status; root += apart) {
-		struct problem p = { a->coll, nranks, root, few ? 1 : 2, 1 };
+		struct problem p = { a->coll, nranks, root, few ? 1 : 2, 1, shape };
 		status = try_problem(a, &p, cases, why, cap);
 		if (few && !status) {
 			p.pieces = p.channels = 3;
 			status = try_problem(a, &p, cases, why, cap);
 		}
+	}
+	return status;
+}
+
+int verify_ranks(const struct algo *a, int nranks, unsigned *cases, char *why, size_t cap)
+{
+	struct shape *shape;
+	bool p2p = a->coll == COLL_SEND || a->coll == COLL_RECV;
+	int status = p2p && nranks == 1 ? 0 : try_roots(a, nranks, NULL, cases, why, cap);
+	for (int at = 0; !status && a->shaped && (shape = verify_shape(nranks, &at));) {
+		status = try_roots(a, nranks, shape, cases, why, cap);
+		shape_free(shape);
 	}
 	return status;
 }

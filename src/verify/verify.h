@@ -36,6 +36,14 @@ int verify(const struct algo *a, const struct problem *p, const struct verify_op
  */
 int verify_ranks(const struct algo *a, int nranks, unsigned *cases, char *why, size_t cap);
 
+/*
+ * The shapes worth trying with this many ranks, one after the other: every even one of two levels, ranks by machine and dealt out in turn;
+ * even ones of three levels; uneven ones of two and three (all numbers of machines up to 16 ranks, some beyond). *at is 0 at first, and moved on. NULL: no more (or no
+ * memory).
+ */
+struct shape *verify_shape(int nranks, int *at);
+int verify_shape_words(const struct shape *s, char *buf, size_t cap);   /* ", 3 + 2 + 3 | 4 in 2 units" */
+
 /* The same for schedules at hand, one a rank. */
 int verify_scheds(const struct sched *const *s, int nranks, const struct verify_opts *o, char *why, size_t cap);
 #endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which machine is this? node: TUTTI_NODE, or "" when it is to be found. Nothing is kept; any thread. */
+#ifndef BASE_MACHINE_H
+#define BASE_MACHINE_H
+#include <stddef.h>
+#include <stdint.h>
+
+/* Equal for the processes of one machine (its boot id), or of equal nodes. */
+uint64_t machine_id(const char *node);
+
+/* node, or the host's name. Always ends within cap. */
+void machine_name(const char *node, char *text, size_t cap);
+#endif
