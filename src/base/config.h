@@ -22,8 +22,6 @@
 	X(algo,         ALGO,      STR,  "",      1, "force an algorithm for every collective that has it; empty: the planner chooses") \
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \
 	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
-	X(topology,     TOPOLOGY,  STR,  "",      0, "where the ranks are, instead of what is found: text like node:2@10Gb rank:4, or a file (tutti info --topology --of)") \
-	X(fabric,       FABRIC,    STR,  "",      0, "a file that says which hosts are at which switch: lines like switch rack1@100Gb,2us: hostA hostB 10.1.0.0/24") \
 	X(plan_ms,      PLAN_TIME, TIME, "100ms", 0, "so long rank 0 may simulate candidates when a communicator over several machines is made; what is not through goes by rules") \
 	X(explain,      EXPLAIN,   INT(0, 1), "0", 0, "1: rank 0 says what is chosen for each kind of call, why, and how long it took") \
 	X(spin_us,      SPIN,      INT(-1, 1000000), "-1",    0, "microseconds to spin before yielding; -1: 30 when ranks <= cores, else 0") \
