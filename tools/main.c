@@ -37,14 +37,21 @@ static const struct command commands[] = {
 	  "status 1.\n\n"
 	  "  tutti perf --ranks 4 all_reduce -b 8 -e 64M -f 4\n"
 	  "  mpirun -np 8 tutti perf all_reduce -b 8 -e 1G -f 2 -d bfloat16", perf_args },
-	{ "plan", tool_plan, "list, show and verify schedules", "list [COLLECTIVE] | show COLLECTIVE ALGORITHM [OPTION...] | verify [COLLECTIVE [ALGORITHM]]",
+	{ "plan", tool_plan, "list, show, verify and simulate schedules",
+	  "list [COLLECTIVE] | show COLLECTIVE ALGORITHM [OPTION...] | verify [COLLECTIVE [ALGORITHM]] | "
+	  "simulate COLLECTIVE [ALGORITHM] --topology TEXT [OPTION...]",
 	  "What each rank does in a collective is a schedule, a list of steps that an algorithm writes. No network is needed to read one, nor to verify "
 	  "that the schedules of all ranks together give the right result, without races and deadlocks, in place and out of place.\n\n"
 	  "show prints one rank's steps: what is sent to whom or received, the chunks of which buffer, and the steps that must be done before. "
 	  "verify tries all algorithms, all roots up to 16 ranks and two beyond; the exit status is 1 when one is wrong.\n\n"
+	  "simulate says how long a collective would take on a machine or a cluster that need not exist, what would be busiest, and how much would be "
+	  "sent; without ALGORITHM it compares all that the collective has. bus bandwidth is tutti perf's busbw. A trace or a drawing shows which step waits for "
+	  "which. Streams of bytes share cores, memory, NICs and links; what the model leaves out stands in src/model/model.h.\n\n"
 	  "  tutti plan list all_reduce\n"
 	  "  tutti plan show all_reduce ring --ranks 8 --rank 3\n"
-	  "  tutti plan verify --ranks 1-128", plan_args },
+	  "  tutti plan verify --ranks 1-128\n"
+	  "  tutti plan simulate all_reduce --size 64M --topology \"node:16 nic:2@100Gb,2us numa:2 rank:4\"\n"
+	  "  tutti plan simulate broadcast chain --topology \"node:4 nic:1@25Gb,5us rank:1\" --svg chain.svg", plan_args },
 	{ "info", tool_info, "show version, configuration, transports and topology", "[OPTION...]",
 	  "Without an option, all of it, this machine's topology last.\n\n"
 	  "A topology in words says from the outside to the inside how many of each there are in one of the former: switch (may be repeated), node, package, "

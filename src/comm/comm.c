@@ -91,7 +91,7 @@ static int scene_make(struct tutti_comm *c, const unsigned char *all, size_t byt
 	if (status)
 		return status;
 	c->topo = t;
-	return scene_shape(&c->shape, t);
+	return sim_shape(&c->shape, t);
 }
 
 static int exchange(struct tutti_comm *c, int64_t deadline)
