@@ -39,7 +39,7 @@ static const struct command commands[] = {
 	  "  mpirun -np 8 tutti perf all_reduce -b 8 -e 1G -f 2 -d bfloat16", perf_args },
 	{ "plan", tool_plan, "list, show, verify, simulate and choose schedules",
 	  "list [COLLECTIVE] | show COLLECTIVE ALGORITHM [OPTION...] | verify [COLLECTIVE [ALGORITHM]] | "
-	  "simulate COLLECTIVE [ALGORITHM] --topology TEXT [OPTION...] | explain COLLECTIVE --topology TEXT [OPTION...]",
+	  "simulate COLLECTIVE [ALGORITHM] --topology TEXT [OPTION...] | explain COLLECTIVE --topology TEXT [OPTION...] | document",
 	  "What each rank does in a collective is a schedule, a list of steps that an algorithm writes. No network is needed to read one, nor to verify "
 	  "that the schedules of all ranks together give the right result, without races and deadlocks, in place and out of place.\n\n"
 	  "show prints one rank's steps: what is sent to whom or received, the chunks of which buffer, and the steps that must be done before. "
@@ -48,7 +48,7 @@ static const struct command commands[] = {
 	  "sent; without ALGORITHM it compares all that the collective has. bus bandwidth is tutti perf's busbw. A trace or a drawing shows which step waits for "
 	  "which. Streams of bytes share cores, memory, NICs and links; what the model leaves out stands in src/model/model.h.\n\n"
 	  "explain says what the planner would choose there for each size: algorithm, channels (ch), pieces (pc) and slice; what the model projects, the next "
-	  "best algorithm and by how much it loses, how often each byte passes through memory, and what limits it.\n\n"
+	  "best algorithm and by how much it loses, how often each byte passes through memory, and what limits it. document writes docs/algorithms.md.\n\n"
 	  "  tutti plan list all_reduce\n"
 	  "  tutti plan show all_reduce ring --ranks 8 --rank 3\n"
 	  "  tutti plan verify --ranks 1-128\n"

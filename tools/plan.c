@@ -163,7 +163,7 @@ int tool_plan(int argc, char **argv)
 	char **word = argv + first;
 
 	if (words < 1)
-		args_refuse(argv[0], "expected list, show, verify, simulate or explain");
+		args_refuse(argv[0], "expected list, show, verify, simulate, explain or document");
 	int coll = words > 1 ? parse_coll(argv[0], word[1]) : -1;
 	const struct algo *a = words > 2 ? parse_algo(argv[0], coll, word[2]) : NULL;
 	if (words > 3)
@@ -172,6 +172,8 @@ int tool_plan(int argc, char **argv)
 		return plan_list(coll);
 	if (!strcmp(word[0], "show") && a)
 		return plan_show(argv[0], &o, a);
+	if (!strcmp(word[0], "document") && words == 1)
+		return plan_document(argv[0]);
 	if (!strcmp(word[0], "verify"))
 		return plan_verify(argv[0], &o, coll, a);
 	if (!strcmp(word[0], "simulate") && coll >= 0)
@@ -179,5 +181,5 @@ int tool_plan(int argc, char **argv)
 	if (!strcmp(word[0], "explain") && coll >= 0 && !a)
 		return plan_explain(argv[0], &o, coll);
 	args_refuse(argv[0], "expected list [COLLECTIVE], show COLLECTIVE ALGORITHM, verify [COLLECTIVE [ALGORITHM]] or "
-			"simulate COLLECTIVE [ALGORITHM] or explain COLLECTIVE, got \"%s\"", word[0]);
+			"simulate COLLECTIVE [ALGORITHM], explain COLLECTIVE or document, got \"%s\"", word[0]);
 }

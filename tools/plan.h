@@ -19,6 +19,9 @@ int plan_simulate(const char *cmd, const struct plan_options *o, int coll, const
 /* The same: what the planner would choose, by size. */
 int plan_explain(const char *cmd, const struct plan_options *o, int coll);
 
+/* The page of all algorithms, on stdout. */
+int plan_document(const char *cmd);
+
 /* What --topology, --ranks and --costs say; refuses what is wrong. topo_free, shape_free. */
 void plan_scene(const char *cmd, const struct plan_options *o, struct topo **topo, struct shape **shape, struct costs *costs);
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Words for what the simulator has found. */
 #include <plan/explain.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +31,8 @@ int explain_limit(char *buf, size_t cap, const struct sim_result *r, uint64_t by
 	char part[48];
 	if (r->busy < 0.5)
 		return snprintf(buf, cap, "latency: %s, the busiest, is busy %.0f %% of the time", r->busiest, r->busy * 100);
+	if (core && r->passes * (double)bytes < 1e9 * r->seconds)       /* no core is as slow as that with bytes */
+		return snprintf(buf, cap, "%s, busy %.0f %%: with messages and steps, not their bytes", r->busiest, r->busy * 100);
 	if (core || memory || !bytes)
 		return snprintf(buf, cap, "%s, busy %.0f %%: %.3g passes over the bytes", r->busiest, r->busy * 100, r->passes);
 	share(part, sizeof part, (double)r->node_bytes / (double)bytes, nodes_of(topo), topo->nranks);
