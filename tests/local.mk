@@ -74,6 +74,7 @@ SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.
 SH_TESTS += tests/sh_launchers.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
+EXTRA_DIST += tests/hosts/hosts tests/hosts/rank tests/hosts/rsh
 EXTRA_DIST += tests/soft-roce/kernel tests/soft-roce/init tests/soft-roce/guest tests/soft-roce/devices tests/soft-roce/vm tests/soft-roce/native tests/soft-roce/suite tests/soft-roce/check
 
 # what the shell tests start
