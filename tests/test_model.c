@@ -77,7 +77,7 @@ static void pairs(struct recorder *w, const struct problem *p, const struct grou
 	else
 		rec_recv(w, g->me - 1, span(BUF_OUT, 0, 4));
 }
-static const struct algo pairs_algo = { "pairs", COLL_ALL_REDUCE, four, pairs, false, "" };
+static const struct algo pairs_algo = { .name = "pairs", .coll = COLL_ALL_REDUCE, .k_of = four, .build = pairs };
 
 /* The lower half of the ranks sends to the upper half, each to its own. */
 static void halves(struct recorder *w, const struct problem *p, const struct group *g)
@@ -88,7 +88,7 @@ static void halves(struct recorder *w, const struct problem *p, const struct gro
 	else
 		rec_recv(w, g->me - g->n / 2, span(BUF_OUT, 0, 4));
 }
-static const struct algo halves_algo = { "halves", COLL_ALL_REDUCE, four, halves, false, "" };
+static const struct algo halves_algo = { .name = "halves", .coll = COLL_ALL_REDUCE, .k_of = four, .build = halves };
 
 static double run(const struct algo *a, const char *where, const struct costs *c, uint64_t bytes)
 {
@@ -183,7 +183,7 @@ static void relay_whole(struct recorder *w, const struct problem *p, const struc
 
 static struct algo algo_of(void (*build)(struct recorder *, const struct problem *, const struct group *))
 {
-	return (struct algo){ "test", COLL_ALL_REDUCE, four, build, false, "" };
+	return (struct algo){ .name = "test", .coll = COLL_ALL_REDUCE, .k_of = four, .build = build };
 }
 
 Test(model, who_waits_for_the_same_bytes_streams_and_who_waits_for_all_does_not)
@@ -274,7 +274,9 @@ Test(model, every_algorithm_ends_and_never_gets_faster_with_more_bytes)
 		for (int i = 0; i < PLACES; i++)
 			for (int channels = 1; channels <= 3 && a->coll < COLL_SEND; channels += 2) {
 				struct topo *t = topology(places[i]);
-				struct problem p = { a->coll, t->nranks, t->nranks / 2, 3, channels };
+				struct shape *shape;
+				cr_assert_eq(sim_shape(&shape, t), 0);
+				struct problem p = { a->coll, t->nranks, t->nranks / 2, 3, channels, shape };
 				struct sim *s;
 				double before = 0;
 				cr_assert_eq(sim_open(&s, &(struct sim_job){ a, p }, t, &c), 0, "%s", err_last());
@@ -289,6 +291,7 @@ Test(model, every_algorithm_ends_and_never_gets_faster_with_more_bytes)
 					before = r.seconds;
 				}
 				sim_close(s);
+				shape_free(shape);
 				topo_free(t);
 			}
 }

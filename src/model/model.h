@@ -75,6 +75,9 @@ struct sim_result {
 int sim_open(struct sim **s, const struct sim_job *job, const struct topo *topo, const struct costs *costs);
 void sim_close(struct sim *s);
 
+/* For problem.shape, what the topology says: nodes, then switches outward. *shape may be NULL: all ranks are equally near. shape_free it. */
+int sim_shape(struct shape **shape, const struct topo *topo);
+
 /* bytes: of one rank's count, as sched.h's block. slice: what the executor moves at a time. Nothing is allocated after the first run of a sim. */
 int sim_run(struct sim *s, uint64_t bytes, size_t slice, struct sim_result *result);
 

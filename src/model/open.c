@@ -225,6 +225,7 @@ static int build_all(struct sim *s)
 	int status = probe(s);
 	for (int r = 0; r < s->nranks && !status; r++)
 		status = add_rank(s, r, &chunks);
+	s->problem.shape = NULL;                /* the caller's, who may free it now */
 	if (!status)
 		status = match_messages(s);
 	if (status)
@@ -236,6 +237,24 @@ static int build_all(struct sim *s)
 		return err_set(TUTTI_ERR_NOMEM, "simulator: no memory for %u steps", s->nsteps);
 	link_queues(s);
 	return 0;
+}
+
+int sim_shape(struct shape **out, const struct topo *topo)
+{
+	int32_t *unit[SHAPE_LEVELS] = { NULL };
+	int levels = 0, n = 1, status = 0;
+	*out = NULL;
+	for (; levels < SHAPE_LEVELS && n > 0; levels += n > 0) {
+		unit[levels] = malloc((size_t)topo->nranks * sizeof *unit[levels]);
+		n = unit[levels] ? topo_units(topo, levels, unit[levels]) : err_set(TUTTI_ERR_NOMEM, "shape: no memory for %d ranks", topo->nranks);
+	}
+	if (n < 0)
+		status = n;
+	else if (levels)
+		status = shape_make(out, topo->nranks, levels, (const int32_t *const *)unit);
+	for (int l = 0; l < SHAPE_LEVELS; l++)
+		free(unit[l]);
+	return status;
 }
 
 int sim_open(struct sim **out, const struct sim_job *job, const struct topo *topo, const struct costs *costs)
