@@ -45,8 +45,15 @@ static const struct command commands[] = {
 	  "  tutti plan list all_reduce\n"
 	  "  tutti plan show all_reduce ring --ranks 8 --rank 3\n"
 	  "  tutti plan verify --ranks 1-128", plan_args },
-	{ "info", tool_info, "show version, configuration and transports", "[OPTION...]",
-	  "Without an option, all of it.", info_args },
+	{ "info", tool_info, "show version, configuration, transports and topology", "[OPTION...]",
+	  "Without an option, all of it, this machine's topology last.\n\n"
+	  "A topology in words says from the outside to the inside how many of each there are in one of the former: switch (may be repeated), node, package, "
+	  "numa, core, rank; nic and gpu hang beside what the next word says. rank:8,8,4 gives each its own number. Behind an @ stand bandwidth (Gb, Mb: bits a "
+	  "second; GB, MB: bytes a second) and latency (ns, us, ms) of the way up from each.\n\n"
+	  "  tutti info --topology\n"
+	  "  tutti info --topology --of \"switch:2@100Gb,1us node:8 nic:2@25Gb,5us rank:8\"\n"
+	  "  tutti info --svg --of cluster.topo >cluster.svg\n"
+	  "  tutti info --topology --of machine.xml --ranks 8", info_args },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -22,6 +22,10 @@
 	X(algo,         ALGO,      STR,  "",      1, "force an algorithm for every collective that has it; empty: the planner chooses") \
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \
 	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
+	X(topology,     TOPOLOGY,  STR,  "",      0, "where the ranks are, instead of what is found: text like node:2@10Gb rank:4, or a file (tutti info --topology --of)") \
+	X(fabric,       FABRIC,    STR,  "",      0, "a file that says which hosts are at which switch: lines like switch rack1@100Gb,2us: hostA hostB 10.1.0.0/24") \
+	X(plan_ms,      PLAN_TIME, TIME, "100ms", 0, "so long rank 0 may simulate candidates when a communicator over several machines is made; what is not through goes by rules") \
+	X(explain,      EXPLAIN,   INT(0, 1), "0", 0, "1: rank 0 says what is chosen for each kind of call, why, and how long it took") \
 	X(spin_us,      SPIN,      INT(-1, 1000000), "-1",    0, "microseconds to spin before yielding; -1: 30 when ranks <= cores, else 0") \
 	X(yields,       YIELDS,    INT(0, 1000000), "20",    0, "times to yield before sleeping") \
 	X(iface,        IFACE,     STR,  "",      0, "network interface (eth0) or subnet (10.0.0.0/8, fd00::/8) for tcp and bootstrap; empty: the default route's, another, or loopback") \
@@ -48,6 +52,8 @@
 	X(secret_file,  SECRET_FILE, STR, "",     0, "a file that holds the key") \
 	X(auth,         AUTH,      WORD("key|none"), "key",   0, "key: without a key only loopback is accepted; none: trust the network") \
 	X(node,         NODE,      STR,  "",      0, "name of this machine: ranks with equal names may share memory; empty: found") \
+	X(topology,     TOPOLOGY,  STR,  "",      1, "where the ranks are, instead of what is found: \"switch:2 node:8 nic:2 rank:8\", or a file (.topo, hwloc's .xml)") \
+	X(fabric,       FABRIC,    STR,  "",      1, "a file of switches, and of the hosts and subnets below each; empty: nodes that share a subnet share a switch") \
 	X(log,          LOG,       WORD("error|warn|info|debug"), "warn",  0, "error, warn, info or debug") \
 	X(isa,          ISA,       WORD("|baseline|avx2|avx512"), "",      0, "kernels to use: baseline, avx2, avx512; empty: the best that the processor has")
 

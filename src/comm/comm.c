@@ -4,6 +4,7 @@
 #include <base/clock.h>
 #include <base/log.h>
 #include <comm/comm.h>
+#include <plan/project.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static int take_config(struct tutti_comm *c, const struct config *base, const st
 
 /* ---- meeting ---------------------------------------------------------------------------------------------------------- */
 
-struct greeting { uint64_t version, digest; };  /* then the world's blob */
+struct greeting { uint64_t version, digest; struct topo_record record; };      /* then the world's blob */
 
 static int compare(const struct tutti_comm *c, const unsigned char *all, size_t bytes)
 {
@@ -64,37 +65,82 @@ static int compare(const struct tutti_comm *c, const unsigned char *all, size_t 
 	return TUTTI_OK;
 }
 
-static int make_shape(struct tutti_comm *c)
+/* Within a machine the rules know more than the model; between machines the model does. */
+static int table_make(struct tutti_comm *c, struct plan_table *t)
 {
-	int32_t *machine = malloc((size_t)c->nranks * sizeof(*machine));
-	if (!machine)
-		return err_set(TUTTI_ERR_NOMEM, "no memory for the shape of %d ranks", c->nranks);
-	int status = world_machines(&c->world, machine);
-	if (!status)
-		status = shape_make(&c->shape, c->nranks, 1, (const int32_t *const[]){ machine });
-	free(machine);
-	return status;
+	struct costs costs;
+	const struct scene scene = { c->topo, c->shape, &costs };
+	bool one = true;
+	for (int r = 1; r < c->nranks; r++)
+		one &= c->topo->node[r] == c->topo->node[0];
+	costs_default(&costs);
+	return one ? TUTTI_OK : project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
+}
+
+/* The job's topology: what TUTTI_TOPOLOGY says, or what the ranks have found. */
+static int scene_make(struct tutti_comm *c, const unsigned char *all, size_t bytes)
+{
+	struct topo *t;
+	struct topo_record *records = malloc((size_t)c->nranks * sizeof(*records));
+	if (!records)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for the topology of %d ranks", c->nranks);
+	for (int r = 0; r < c->nranks; r++)
+		memcpy(&records[r], all + (size_t)r * bytes + offsetof(struct greeting, record), sizeof(*records));
+	int status = *c->config.topology ? topo_open(&t, c->config.topology, c->nranks) : topo_from_records(&t, records, c->nranks, c->config.fabric);
+	free(records);
+	if (status)
+		return status;
+	c->topo = t;
+	return scene_shape(&c->shape, t);
 }
 
 static int exchange(struct tutti_comm *c, int64_t deadline)
 {
 	size_t bytes = sizeof(struct greeting) + world_blob_size();
 	unsigned char *all = calloc((size_t)c->nranks + 1, bytes), *mine = all ? all + (size_t)c->nranks * bytes : NULL;
-	struct greeting g = { TUTTI_VERSION_MAJOR << 16 | TUTTI_VERSION_MINOR << 8 | TUTTI_VERSION_PATCH, config_digest(&c->config) };
+	struct greeting g = { TUTTI_VERSION_MAJOR << 16 | TUTTI_VERSION_MINOR << 8 | TUTTI_VERSION_PATCH, config_digest(&c->config), { 0 } };
 	if (!all)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the addresses of %d ranks", c->nranks);
+	int status = topo_discover(&g.record);
 	memcpy(mine, &g, sizeof(g));
-	int status = world_blob(&c->world, mine + sizeof(g));
+	if (!status)
+		status = world_blob(&c->world, mine + sizeof(g));
 	if (!status)
 		status = boot_allgather(c->boot, mine, all, bytes, deadline);
 	if (!status)
 		status = compare(c, all, bytes);
+	if (!status)
+		status = scene_make(c, all, bytes);
 	for (int r = 0; !status && r < c->nranks; r++)  /* close up: the blobs alone */
 		memmove(all + (size_t)r * world_blob_size(), all + (size_t)r * bytes + sizeof(g), world_blob_size());
 	if (!status)
 		status = world_meet(&c->world, all);
 	free(all);
-	return status ? status : make_shape(c);
+	return status;
+}
+
+/* Rank 0's table for all; and is everybody's topology the same? */
+static int table_agree(struct tutti_comm *c, int64_t deadline)
+{
+	struct agreed { uint64_t digest; struct plan_table table; } mine = { .digest = topo_digest(c->topo) }, *all;
+	if (c->nranks == 1)
+		return TUTTI_OK;
+	all = calloc((size_t)c->nranks, sizeof(*all));
+	c->table = calloc(1, sizeof(*c->table));
+	int status = all && c->table ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for the plans of %d ranks", c->nranks);
+	if (!status && c->rank == 0)
+		status = table_make(c, &mine.table);
+	if (!status)
+		status = boot_allgather(c->boot, &mine, all, sizeof(mine), deadline);
+	for (int r = 1; !status && r < c->nranks; r++)
+		if (all[r].digest != all[0].digest)
+			status = err_set(TUTTI_ERR_MISMATCH, "ranks 0 and %d see different topologies: TUTTI_TOPOLOGY and TUTTI_FABRIC must say the same everywhere", r);
+	if (!status)
+		status = plan_table_check(&all[0].table);
+	if (!status)
+		*c->table = all[0].table;
+	free(all);
+	return status;
 }
 
 /* The strings and the struct itself; what stands above them has been closed. */
@@ -107,6 +153,8 @@ static void comm_free(struct tutti_comm *c)
 		free(m);
 	}
 	shape_free(c->shape);
+	topo_free(c->topo);
+	free(c->table);
 	free(c->transport);
 	free(c->algo);
 	free(c);
@@ -131,6 +179,8 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		boot_letters(boot, letter_in, &c->world);       /* from now on: the others may be ahead */
 		status = exchange(c, deadline);
 	}
+	if (!status)
+		status = table_agree(c, deadline);
 	if (!status)
 		status = engine_open(&c->engine, &c->world, boot, &c->config, c->config.timeout_ms);
 	if (status < 0) {

@@ -9,6 +9,8 @@
 #ifndef COMM_COMM_H
 #define COMM_COMM_H
 #include <exec/engine.h>
+#include <plan/table.h>
+#include <topo/topo.h>
 
 enum { PLAN_BUCKETS = 256, PLANS_MAX = 512 };
 
@@ -54,7 +56,9 @@ struct tutti_comm {
 	struct config config;           /* the process's, or of a split the parent's, with the caller's overrides */
 	char *transport, *algo;         /* its strings that may be overridden */
 	int rank, nranks;
-	struct shape *shape;            /* which ranks share a machine */
+	struct topo *topo;              /* where the ranks are, and the same as a shape */
+	struct shape *shape;
+	struct plan_table *table;       /* what rank 0 has chosen for every size; NULL: one rank */
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */
 	struct tutti_mem *registered;

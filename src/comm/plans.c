@@ -64,7 +64,7 @@ static int plan_make(struct tutti_comm *c, const struct call *k, struct plan **p
 	bool p2p = k->coll == COLL_SEND || k->coll == COLL_RECV;
 	size_t slice = c->config.slice;
 	struct choice ch;
-	struct query q = { k->coll, c->nranks, k->root, k->count * type_bytes(k->type), op_commutes(k->op), c->world.one_machine, c->shape };
+	struct query q = { k->coll, c->nranks, k->root, k->count * type_bytes(k->type), op_commutes(k->op), c->world.one_machine, c->shape, c->table };
 	const struct sched *sched = NULL;
 	int status = choose(&ch, &q, c->config.algo, slice, p2p ? 1 : c->config.channels);
 	if (!status)

@@ -46,6 +46,9 @@ int build_add(struct build *b, int parent, enum topo_kind kind, const char *name
 	p->bandwidth = edge.bandwidth;
 	p->latency = edge.latency;
 	snprintf(p->name, sizeof p->name, "%s", name);
+	for (char *c = p->name; *c; c++)                /* names come from files and other machines, and go to terminals */
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
 	return b->n++;
 }
 
