@@ -27,6 +27,7 @@
 /* How near two ranks are: the first of these that they share. */
 enum near { NEAR_CORE, NEAR_NUMA, NEAR_PACKAGE, NEAR_NODE, NEAR_NETWORK, NEARS };
 extern const char *const near_names[NEARS];
+enum near near_of(const struct topo *t, int a, int b);  /* route.c */
 
 struct loggp {
 	double latency;                 /* seconds from the first byte out to the first byte in, beside what the topology's edges say */

@@ -149,7 +149,7 @@ void sim_resource_name(const struct sim *s, int i, char *buf, size_t cap)
 
 /* ---- messages ------------------------------------------------------------------------------------------------------- */
 
-static enum near near_of(const struct topo *t, int a, int b)
+enum near near_of(const struct topo *t, int a, int b)
 {
 	if (t->node[a] != t->node[b])
 		return NEAR_NETWORK;
