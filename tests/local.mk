@@ -21,6 +21,7 @@ tests_unit_SOURCES += tests/test_boot_env.c
 tests_unit_SOURCES += tests/test_boot_pmi.c
 tests_unit_SOURCES += tests/test_boot_tree.c
 tests_unit_SOURCES += tests/test_cache.c
+tests_unit_SOURCES += tests/test_calibrate.c
 tests_unit_SOURCES += tests/test_collectives.c
 tests_unit_SOURCES += tests/test_comm.c
 tests_unit_SOURCES += tests/test_iface.c
