@@ -11,6 +11,7 @@
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,8 @@
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \
 	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
 	X(plan_ms,      PLAN_TIME, TIME, "100ms", 0, "so long rank 0 may simulate candidates when a communicator over several machines is made; what is not through goes by rules") \
+	X(cache,        CACHE,     STR,  "",      0, "folder that keeps what was measured (tutti tune); empty: $XDG_CACHE_HOME/tutti or ~/.cache/tutti; none: nothing is read or written") \
+	X(calibrate_ms, CALIBRATE, TIME, "0",     0, "so long the ranks may measure what things cost when a communicator is made and the cache of rank 0 does not know; 0: never") \
 	X(explain,      EXPLAIN,   INT(0, 1), "0", 0, "1: rank 0 says what is chosen for each kind of call, why, and how long it took") \
 	X(spin_us,      SPIN,      INT(-1, 1000000), "-1",    0, "microseconds to spin before yielding; -1: 30 when ranks <= cores, else 0") \
 	X(yields,       YIELDS,    INT(0, 1000000), "20",    0, "times to yield before sleeping") \
@@ -72,6 +75,9 @@ const struct config *config_get(void);
 
 /* Parse the environment into a fresh c (strings point into the environment). TUTTI_OK or TUTTI_ERR_CONFIG. For config_get, tests and tools. */
 int config_parse(struct config *c);
+
+/* The folder of TUTTI_CACHE, which may not exist yet. False (and path is "") when there is none: "none", no home, or too long. */
+bool config_cache(const struct config *c, char *path, size_t cap);
 
 /* 64-bit digest of the rows that affect plans. */
 uint64_t config_digest(const struct config *c);

@@ -105,4 +105,11 @@ int comm_error(struct tutti_comm *c, int status);
 /* Called inside the engine; starts it unless persistent. *req on success only. */
 int request_new(struct tutti_comm *c, struct plan *plan, const struct call *k, bool persistent, struct tutti_request **req);
 void request_free_all(struct tutti_comm *c);
+
+/*
+ * What things cost between these ranks, measured for at most about budget_ms, which rank 0 watches over. Collective, nothing else in flight; all ranks get the same
+ * bits, on success only. What the time is too short for stays at costs_default, and is named in the log (info). Outside of the engine.
+ */
+struct costs;
+int comm_calibrate(struct tutti_comm *c, struct costs *costs, int64_t budget_ms);
 #endif
