@@ -90,7 +90,10 @@ static int16_t numa_of(const struct machine *m, hwloc_const_bitmap_t set)
 	return -1;
 }
 
-/* A NUMA node without processors (memory alone) or of several packages is no floor. Of two kinds of memory with the same processors numa_of takes the first. */
+/*
+ * A NUMA node without processors (memory alone) or of several packages is no floor. Of two kinds of memory with the same processors numa_of
+ * takes the first.
+ */
 static void find_numas(struct machine *m)
 {
 	bool packages = hwloc_get_nbobjs_by_type(m->h, HWLOC_OBJ_PACKAGE) > 0;
@@ -235,7 +238,7 @@ static void borrow_address(const struct machine *m, struct topo_record_nic *x, h
 	hwloc_obj_t o = NULL, pci = pci_of(rdma);
 
 	while (pci && (o = hwloc_get_next_osdev(m->h, o))) {
-		const char *its = o->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK && pci_of(o) == pci ? hwloc_obj_get_info_by_name(o, "Port") : NULL;
+		const char *its = hwloc_obj_get_info_by_name(o, "Port");
 
 		if (o->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK && pci_of(o) == pci && (!its || atoi(its) == port))
 			give_address(m, x, o->name);
@@ -436,7 +439,8 @@ int machine_tree(struct topo **t, const struct source *from, const char *host, i
 	int nspots, status = discover(from, &one, &spots, &nspots), n = nranks ? nranks : status ? 0 : nspots;
 
 	if (!status && (n < 1 || n > TOPO_RANKS_MAX))
-		status = err_set(TUTTI_ERR_CONFIG, "%.200s: expected a machine with processors that may be used, got none", from->xml ? from->xml : "this machine");
+		status = err_set(TUTTI_ERR_CONFIG, "%.200s: expected a machine with processors that may be used, got none",
+				 from->xml ? from->xml : "this machine");
 	if (!status && !(all = malloc((size_t)n * sizeof *all)))
 		status = err_set(TUTTI_ERR_NOMEM, "no memory for %d ranks", n);
 	snprintf(one.host, sizeof one.host, "%s", host);
