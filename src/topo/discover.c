@@ -9,6 +9,8 @@
 #include <base/machine.h>
 #include <hwloc.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -416,15 +418,39 @@ static struct source this_machine(struct iface *list)
 	return (struct source){ .sys = "/sys", .ifaces = list, .nifaces = n > 0 ? n : 0 };
 }
 
+/*
+ * Looking takes some 10 ms, and a process may make many communicators: what was found is kept for threads that may run on the same cores. Links that come up later
+ * are not seen.
+ */
+static struct { pthread_mutex_t lock; bool known; cpu_set_t cores; struct topo_record record; } found = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int discover_once(struct topo_record *mine)
+{
+	struct iface list[IFACES];
+	struct spot *spots = NULL;
+	cpu_set_t cores;
+	int nspots, status = TUTTI_OK, blind;
+
+	CPU_ZERO(&cores);
+	blind = sched_getaffinity(0, sizeof cores, &cores);
+	pthread_mutex_lock(&found.lock);
+	if (!found.known || blind || !CPU_EQUAL(&cores, &found.cores)) {
+		struct source from = this_machine(list);
+		status = discover(&from, &found.record, &spots, &nspots);
+		found.known = !status;
+		found.cores = cores;
+	}
+	*mine = found.record;
+	pthread_mutex_unlock(&found.lock);
+	free(spots);
+	return status;
+}
+
 int topo_discover(struct topo_record *mine)
 {
 	const struct config *c = config_get();
-	struct iface list[IFACES];
-	struct source from = this_machine(list);
-	struct spot *spots = NULL;
-	int nspots, status = c ? discover(&from, mine, &spots, &nspots) : TUTTI_ERR_CONFIG;
+	int status = c ? discover_once(mine) : TUTTI_ERR_CONFIG;
 
-	free(spots);
 	if (status)
 		return status;
 	mine->machine = machine_id(c->node);
