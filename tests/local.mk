@@ -67,13 +67,14 @@ tests_tsan_boot_SOURCES = tests/tsan_boot.c tests/boot_crew.c tests/boot_crew.h
 tests_tsan_comm_SOURCES = tests/tsan_comm.c tests/ranks.c tests/ranks.h
 tests_tsan_transport_SOURCES = tests/tsan_transport.c tests/transport_harness.c tests/transport_harness.h
 
-FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_boot_id tests/fuzz_boot_tree tests/fuzz_pmi
+FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_costs tests/fuzz_boot_id tests/fuzz_boot_tree tests/fuzz_pmi
 FUZZ_TESTS += tests/fuzz_slurm tests/fuzz_tcp_address tests/fuzz_topo
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_auth_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_frame_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_id_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_tree_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_costs_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_pmi_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_slurm_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_tcp_address_LDFLAGS = $(fuzz_ldflags)

@@ -312,3 +312,170 @@ Test(model, every_algorithm_ends_and_never_gets_faster_with_more_bytes)
 				topo_free(t);
 			}
 }
+
+/* ---- costs, traces ---------------------------------------------------------------------------------------------------- */
+
+enum { TEXT = 8192 };
+
+static void text_of(const struct costs *c, char text[TEXT])
+{
+	FILE *f = fmemopen(text, TEXT, "w");
+	costs_print(f, c);
+	fclose(f);
+}
+
+Test(model, costs_come_back_from_their_text)
+{
+	struct costs c, d;
+	costs_default(&c);
+	char text[TEXT], again[TEXT], more[TEXT + 64];
+	text_of(&c, text);
+	cr_assert_eq(costs_parse(&d, text), 0, "%s", err_last());
+	text_of(&d, again);
+	cr_assert_str_eq(text, again);
+	near(d.pair[NEAR_NETWORK].latency, c.pair[NEAR_NETWORK].latency, 1e-6);
+	near(d.pair[NEAR_CORE].byte_core, c.pair[NEAR_CORE].byte_core, 1e-6);
+	cr_assert(d.cache == c.cache && d.pair[NEAR_NODE].eager == c.pair[NEAR_NODE].eager);
+	char *line = strstr(text, "step = 0.020000 us\n");
+	cr_assert_not_null(line);       /* blanks, comments and other units mean the same */
+	snprintf(more, sizeof more, "# measured\n%.*s\n \tstep=20 ns # here\r\n%s", (int)(line - text), text, line + strlen("step = 0.020000 us\n"));
+	cr_assert_eq(costs_parse(&d, more), 0, "%s", err_last());
+	near(d.step, c.step, 1e-9);
+}
+
+Test(model, bad_costs_are_refused_in_words)
+{
+	static const struct { const char *line, *says; } bad[] = {
+		{ "step 1 us", "expected \"name = value unit\", got \"step 1 us\"" }, { "= 1 us", "expected \"name = value unit\"" },
+		{ "stop = 1 us", "no \"stop\"; did you mean step?" }, { "nothing.like.it = 1 us", "no \"nothing.like.it\"" },
+		{ "step = 1 us", "step for the second time" }, { "start = -1 us", "start: expected 0 to 10000000 us, got \"-1 us\"" },
+		{ "start = 1 bytes", "got \"1 bytes\"" }, { "start = 1", "got \"1\"" }, { "start = 11 s", "got \"11 s\"" }, { "start = ", "got \"\"" },
+		{ "start = nan us", "got \"nan us\"" }, { "start = 1e99 us", "got" }, { "start = 99999999999999999999 us", "got" },
+		{ "cache = 1.5 bytes", "cache: expected 0 to 1000000000000 bytes" }, { "", "start is missing" },
+	};
+	struct costs c, before;
+	costs_default(&c);
+	char text[TEXT], all[TEXT + 64];
+	text_of(&c, text);
+	*strstr(text, "start = ") = 0;
+	before = c;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		snprintf(all, sizeof all, "%s%s", text, bad[i].line);
+		cr_expect_eq(costs_parse(&c, all), TUTTI_ERR_CONFIG, "%s", bad[i].line);
+		cr_expect(strstr(err_last(), bad[i].says), "%s: %s", bad[i].line, err_last());
+	}
+	cr_assert(!memcmp(&c, &before, sizeof c), "set though it failed");
+}
+
+struct seen { uint32_t steps; double last; bool sane; };
+
+static void look(void *ctx, const struct sim_event *e)
+{
+	struct seen *seen = ctx;
+	seen->steps++;
+	seen->last = e->end > seen->last ? e->end : seen->last;
+	seen->sane &= e->end >= e->start && e->start >= 0 && (e->op != STEP_RECV || (e->peer >= 0 && e->peer != e->rank));
+}
+
+Test(model, a_trace_has_every_step_and_ends_with_the_last)
+{
+	struct topo *t = topology(places[4]);
+	struct costs c;
+	costs_default(&c);
+	for (const struct algo *a = algo_table; a->name; a++) {
+		struct problem p = { a->coll, t->nranks, 0, 4, 2, NULL };
+		struct seen seen = { 0, 0, true };
+		struct sim_result r;
+		struct sim *s;
+		uint32_t steps = 0;
+		if (a->coll >= COLL_SEND)
+			continue;
+		for (int rank = 0; rank < t->nranks; rank++) {
+			struct sched *x;
+			cr_assert_eq(sched_build(&x, a, &p, rank), 0);
+			steps += x->nsteps;
+			sched_free(x);
+		}
+		cr_assert_eq(sim_open(&s, &(struct sim_job){ a, p }, t, &c), 0);
+		sim_trace(s, look, &seen);
+		cr_assert_eq(sim_run(s, MI, SLICE, &r), 0);
+		cr_assert(seen.sane && seen.steps == steps && seen.last == r.seconds, "%s %s", coll_rows[a->coll].name, a->name);
+		sim_close(s);
+	}
+	topo_free(t);
+}
+
+/* ---- what is refused, and what is large ---------------------------------------------------------------------------------- */
+
+static void late(struct recorder *w, const struct problem *p, const struct group *g)
+{
+	(void)p;
+	if (g->me == 0) {                       /* what rank 1 sends first, rank 0 receives into what it must have sent before: neither goes on */
+		rec_send(w, 1, span(BUF_OUT, 0, 4));
+		rec_recv(w, 1, span(BUF_OUT, 0, 4));
+	} else {
+		rec_send(w, 0, span(BUF_OUT, 0, 4));
+		rec_recv(w, 0, span(BUF_OUT, 0, 4));
+	}
+}
+static void unmatched(struct recorder *w, const struct problem *p, const struct group *g)
+{
+	(void)p;
+	if (g->me == 0)
+		rec_send(w, 1, span(BUF_IN, 0, 4));
+}
+
+static int status_of(const struct algo *a, int ranks, const char *where)
+{
+	struct topo *t = topology(where);
+	struct sim *s = NULL;
+	struct sim_result r;
+	struct problem p = { a->coll, ranks, 0, 1, 1, NULL };
+	int status = sim_open(&s, &(struct sim_job){ a, p }, t, &none);
+	if (!status)
+		status = sim_run(s, MI, SLICE, &r);
+	sim_close(s);
+	topo_free(t);
+	return status;
+}
+
+Test(model, what_cannot_be_is_a_sentence)
+{
+	struct algo hangs = algo_of(late), alone = algo_of(unmatched);
+	cr_assert_eq(status_of(&hangs, 2, "rank:2"), TUTTI_ERR_INTERNAL);
+	cr_assert(strstr(err_last(), "a deadlock in the simulation: rank 0 never gets past step 0 (send)"), "%s", err_last());
+	cr_assert_eq(status_of(&alone, 2, "rank:2"), TUTTI_ERR_INTERNAL);
+	cr_assert(strstr(err_last(), "1 messages are sent to rank 1, which receives 0"), "%s", err_last());
+	cr_assert_eq(status_of(algo_find(COLL_ALL_REDUCE, "ring"), 3, "rank:2"), TUTTI_ERR_INVALID);
+	cr_assert_eq(status_of(algo_find(COLL_SEND, "p2p"), 2, "rank:2"), TUTTI_ERR_UNSUPPORTED);
+	cr_assert_eq(status_of(algo_find(COLL_ALL_REDUCE, "ring"), 100000, "node:12500 rank:8"), TUTTI_ERR_UNSUPPORTED);
+	cr_assert(strstr(err_last(), "too large to simulate: 399996 steps a rank"), "%s", err_last());
+}
+
+/* A hundred thousand ranks. Criterion gives each test a process of its own: the most memory that it ever had is this test's. */
+Test(model, a_hundred_thousand_ranks_fit)
+{
+	static const struct { enum coll coll; const char *name; } big[] = { { COLL_ALL_REDUCE, "recursive_doubling" }, { COLL_ALL_REDUCE, "tree" },
+		{ COLL_ALL_REDUCE, "hier_doubling" }, { COLL_BROADCAST, "binomial" }, { COLL_BARRIER, "dissemination" } };
+	const char *where = SANITIZED ? "node:125 nic:2@100Gb,1us rank:8" : "node:12500 nic:2@100Gb,1us rank:8";
+	struct topo *t = topology(where);
+	struct shape *shape;
+	struct costs c;
+	struct rusage use;
+	costs_default(&c);
+	cr_assert_eq(sim_shape(&shape, t), 0);
+	for (size_t i = 0; i < sizeof big / sizeof *big; i++) {
+		struct sim *s;
+		struct sim_result r;
+		struct problem p = { big[i].coll, t->nranks, 0, 1, 1, shape };
+		cr_assert_eq(sim_open(&s, &(struct sim_job){ algo_find(big[i].coll, big[i].name), p }, t, &c), 0, "%s", err_last());
+		cr_assert_eq(sim_run(s, 64 * KI, 64 * KI, &r), 0, "%s", err_last());
+		cr_assert(r.seconds > 15e-6 && r.seconds < 1);
+		sim_close(s);
+	}
+	shape_free(shape);
+	topo_free(t);
+	getrusage(RUSAGE_SELF, &use);
+	if (!SANITIZED)
+		cr_assert(use.ru_maxrss < 2 << 20, "%ld KiB", use.ru_maxrss);
+}

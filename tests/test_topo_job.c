@@ -329,6 +329,49 @@ Test(topo_job, a_file_says_which_switches_there_are)
 		"    rank: 5\n");
 }
 
+/* Outward of a node at the fabric is nothing: it is a unit of its own on each level. */
+Test(topo_job, units_of_nodes_with_and_without_switches)
+{
+	static const int32_t expected[3][5] = { { 0, 1, 2, 3, 4 }, { 0, 1, 2, 3, 0 }, { 0, 1, 2, 0, 0 } };
+	struct topo_record all[10];
+	struct topo *t = NULL;
+	int32_t unit[10];
+
+	for (int r = 0; r < 10; r++) {
+		char name[16];
+
+		snprintf(name, sizeof name, "host%d", r % 5);
+		all[r] = record((uint64_t)(r % 5) + 1, name, -1, -1, -1);
+	}
+	cr_assert_eq(topo_from_records(&t, all, 10, file("switch a: host0 host4\nswitch b: a host3\n")), TUTTI_OK, "%s", err_last());
+	unlink(path);
+	for (int level = 0; level < 3; level++) {
+		cr_assert_eq(topo_units(t, level, unit), 5 - level);
+		cr_expect_arr_eq(unit, expected[level], sizeof expected[level]);
+		cr_expect_arr_eq(unit + 5, expected[level], sizeof expected[level]);
+	}
+	cr_assert_eq(topo_units(t, 3, unit), 0);
+	topo_free(t);
+}
+
+Test(topo_job, names_are_shown_as_what_they_are)
+{
+	struct topo_record r = record(1, "<a&b>\x1b\xff", -1, -1, -1);
+	struct topo *t = NULL;
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	cr_assert_eq(topo_from_records(&t, &r, 1, ""), TUTTI_OK);
+	topo_svg(f, t);
+	topo_print(f, t);
+	fclose(f);
+	topo_free(t);
+	cr_assert(strstr(text, ">node &lt;a&amp;b&gt;?" "?<"), "%s", text);
+	cr_assert(strstr(text, "node <a&b>?\xff: ranks 0"), "%s", text);
+	free(text);
+}
+
 Test(topo_job, a_name_says_more_than_a_subnet)
 {
 	struct topo_record all[2];

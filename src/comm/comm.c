@@ -68,12 +68,10 @@ static int compare(const struct tutti_comm *c, const unsigned char *all, size_t 
 /* Within a machine the rules know more than the model; between machines the model does. */
 static int table_make(struct tutti_comm *c, struct plan_table *t)
 {
-	struct costs costs;
-	const struct scene scene = { c->topo, c->shape, &costs };
+	const struct scene scene = { c->topo, c->shape, &c->costs };
 	bool one = true;
 	for (int r = 1; r < c->nranks; r++)
 		one &= c->topo->node[r] == c->topo->node[0];
-	costs_default(&costs);
 	return one ? TUTTI_OK : project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
 }
 
@@ -91,7 +89,7 @@ static int scene_make(struct tutti_comm *c, const unsigned char *all, size_t byt
 	if (status)
 		return status;
 	c->topo = t;
-	return scene_shape(&c->shape, t);
+	return sim_shape(&c->shape, t);
 }
 
 static int exchange(struct tutti_comm *c, int64_t deadline)
@@ -101,7 +99,7 @@ static int exchange(struct tutti_comm *c, int64_t deadline)
 	struct greeting g = { TUTTI_VERSION_MAJOR << 16 | TUTTI_VERSION_MINOR << 8 | TUTTI_VERSION_PATCH, config_digest(&c->config), { 0 } };
 	if (!all)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the addresses of %d ranks", c->nranks);
-	int status = topo_discover(&g.record);
+	int status = *c->config.topology ? TUTTI_OK : topo_discover(&g.record);
 	memcpy(mine, &g, sizeof(g));
 	if (!status)
 		status = world_blob(&c->world, mine + sizeof(g));
@@ -123,6 +121,7 @@ static int exchange(struct tutti_comm *c, int64_t deadline)
 static int table_agree(struct tutti_comm *c, int64_t deadline)
 {
 	struct agreed { uint64_t digest; struct plan_table table; } mine = { .digest = topo_digest(c->topo) }, *all;
+	costs_default(&c->costs);
 	if (c->nranks == 1)
 		return TUTTI_OK;
 	all = calloc((size_t)c->nranks, sizeof(*all));
@@ -331,6 +330,7 @@ int tutti_comm_destroy(struct tutti_comm *c)
 	int status = engine_wait(&c->engine, NULL, CLOCK_NEVER);
 	if (!status)
 		status = all_here(c);           /* moves the thread's other communicators meanwhile */
+	watch_explain(c);
 	request_free_all(c);
 	engine_close(&c->engine);
 	world_close(&c->world);
@@ -379,6 +379,8 @@ int tutti_comm_describe(const struct tutti_comm *c, char *buf, size_t cap)
 		if (r != c->rank)
 			at += (size_t)snprintf(buf + at, cap - at, "rank %d: %s\n", r, line);
 	}
+	if (c->slow && at < cap)
+		at += (size_t)snprintf(buf + at, cap - at, "slow: %u of the calls that were timed took much longer than projected; `tutti tune` measures anew\n", c->slow);
 	const struct plan_entry *p = c->plans.last;
 	if (p && at < cap)
 		snprintf(buf + at, cap - at, "last: %s %s, %u steps, slice %zu\n", coll_rows[p->coll].name, p->plan->sched->algo->name, p->plan->nsteps,

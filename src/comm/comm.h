@@ -9,10 +9,11 @@
 #ifndef COMM_COMM_H
 #define COMM_COMM_H
 #include <exec/engine.h>
-#include <plan/table.h>
+#include <model/model.h>
+#include <plan/choose.h>
 #include <topo/topo.h>
 
-enum { PLAN_BUCKETS = 256, PLANS_MAX = 512 };
+enum { PLAN_BUCKETS = 256, PLANS_MAX = 512, WATCH_EVERY = 64, WATCH_SAMPLES = 64 };
 
 struct call {                           /* one collective as the user wrote it */
 	enum coll coll;
@@ -32,6 +33,9 @@ struct plan_entry {
 	bool reads, writes;             /* buffers at this rank, their bytes, and where recv stands from send when in place */
 	size_t in, out;
 	ptrdiff_t in_place;
+	struct choice choice;
+	uint32_t calls, timed, slow;    /* blocking ones (watch.c) */
+	float *samples;                 /* seconds of the last WATCH_SAMPLES timed; NULL unless TUTTI_EXPLAIN=1 */
 };
 
 struct sched_entry {
@@ -58,6 +62,10 @@ struct tutti_comm {
 	int rank, nranks;
 	struct topo *topo;              /* where the ranks are, and the same as a shape */
 	struct shape *shape;
+	struct costs costs;             /* rank 0's: what the model reckons with */
+	bool calibrated;                /* they were measured here */
+	uint32_t slow;                  /* calls that took much longer than projected; said? */
+	bool slow_said;
 	struct plan_table *table;       /* what rank 0 has chosen for every size; NULL: one rank */
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */
@@ -85,6 +93,11 @@ void plans_free(struct plans *p);
 
 /* All but the buffers: TUTTI_OK, or TUTTI_ERR_INVALID with what was expected and what came. */
 int call_check(const struct tutti_comm *c, const struct call *k);
+
+/* watch.c: is this call to be timed? What it took; and, for TUTTI_EXPLAIN=1, all that was chosen, on stderr. */
+static inline bool watch_due(struct plan_entry *e) { return e->calls++ % WATCH_EVERY == WATCH_EVERY - 1 || e->samples; }
+void watch_note(struct tutti_comm *c, struct plan_entry *e, int64_t ns);
+void watch_explain(struct tutti_comm *c);
 
 /* Keep the sentence of a failure for tutti_last_error(comm); returns status. */
 int comm_error(struct tutti_comm *c, int status);

@@ -60,7 +60,7 @@ struct message {
 
 struct sim_queue { uint32_t first, next, active; double time; };
 
-struct resource { double free, busy, byte; };                   /* byte: seconds, of an edge */
+struct resource { double free, quick, busy, byte; };            /* from when it is free, for steps without bytes too; byte: seconds, of an edge */
 struct seat { int32_t node; uint32_t core; float blocks; };     /* the how manieth node; blocks: of this rank's buffers, scratch too */
 struct event { uint64_t time; uint32_t what; };                 /* time: a double's bits */
 

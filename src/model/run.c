@@ -92,9 +92,18 @@ static inline bool cached(const struct sim *s, int rank)
 	return (double)s->seats[rank].blocks * (double)s->count <= (double)s->costs->cache;
 }
 
+/* A step without bytes is done between two slices of others, but not beside others of its kind. */
 static void pass_core(struct sim *s, struct stream *x, int rank, double delay, double bytes_time, double n)
 {
-	pass(s, x, s->seats[rank].core, delay, delay + bytes_time, delay + bytes_time * slice_of(s, n));
+	struct resource *r = &s->resources[s->seats[rank].core];
+	if (n > 0) {
+		pass(s, x, s->seats[rank].core, delay, delay + bytes_time, delay + bytes_time * slice_of(s, n));
+		return;
+	}
+	x->start = r->quick = latest(x->start, r->quick) + delay;
+	x->end = latest(x->end + delay, x->start);
+	r->free = latest(r->free, x->start - delay) + delay;
+	r->busy += delay;
 }
 
 static void pass_memory(struct sim *s, struct stream *x, int rank, double n)
@@ -415,7 +424,7 @@ static void begin(struct sim *s)
 	}
 	for (uint32_t i = 0; i < s->nresources; i++) {
 		double use = i < s->ncores ? s->costs->start * s->sharers[i] : 0;
-		s->resources[i].free = s->resources[i].busy = use;
+		s->resources[i].free = s->resources[i].quick = s->resources[i].busy = use;
 	}
 	for (uint32_t q = 0; q < (uint32_t)s->nqueues * (uint32_t)s->nranks; q++) {
 		s->queues[q].next = s->queues[q].first;

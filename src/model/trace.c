@@ -35,7 +35,7 @@ static int row_of_rank(const struct kept *k, int rank)
 static void keep(void *ctx, const struct sim_event *e)
 {
 	struct kept *k = ctx;
-	if (k->status || row_of_rank(k, e->rank) < 0)
+	if (k->status || e->op == STEP_NOP || row_of_rank(k, e->rank) < 0)       /* a nop carries waits, no bytes */
 		return;
 	if (k->n >= k->most)
 		k->status = err_set(TUTTI_ERR_UNSUPPORTED, "more than %u steps are too many to write down", k->most);
@@ -182,12 +182,13 @@ static void svg_head(FILE *f, const struct kept *k, const struct sim_result *r, 
 static void svg_axes(FILE *f, const struct kept *k, double seconds)
 {
 	int bottom = TOP + k->rows * ROW;
+	bool long_one = seconds >= 10e-3;
 	for (int row = 0; row < k->rows; row++)
 		fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">rank %d</text>\n", LEFT - 6, TOP + row * ROW + HALF + 4, rank_of_row(k, row));
 	for (int i = 0; i <= TICKS; i++) {
 		int x = LEFT + WIDTH * i / TICKS;
-		fprintf(f, "<path d=\"M%d %dV%d\" stroke=\"#dddddd\"/><text x=\"%d\" y=\"%d\" text-anchor=\"middle\">%.4g us</text>\n", x, TOP, bottom, x,
-				bottom + 16, seconds * 1e6 * i / TICKS);
+		fprintf(f, "<path d=\"M%d %dV%d\" stroke=\"#dddddd\"/><text x=\"%d\" y=\"%d\" text-anchor=\"%s\">%.2f %s</text>\n", x, TOP, bottom, x,
+				bottom + 16, i == TICKS ? "end" : "middle", seconds * (long_one ? 1e3 : 1e6) * i / TICKS, long_one ? "ms" : "us");
 	}
 }
 

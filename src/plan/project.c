@@ -18,26 +18,6 @@ static const struct effort {
 	{ { 1, 2, 4 }, { 1, 4, 16 }, { 32 * KI, 128 * KI }, 1e8 },
 };
 
-int scene_shape(struct shape **shape, const struct topo *topo)
-{
-	int32_t *unit[SHAPE_LEVELS] = { NULL };
-	int n = 0, status = TUTTI_OK;
-	for (; n < SHAPE_LEVELS && !status; n++) {
-		unit[n] = malloc((size_t)topo->nranks * sizeof *unit[n]);
-		int units = unit[n] ? topo_units(topo, n, unit[n]) : err_set(TUTTI_ERR_NOMEM, "no memory for the shape of %d ranks", topo->nranks);
-		if (units <= 0) {
-			free(unit[n]);
-			status = units;
-			break;
-		}
-	}
-	if (!status)
-		status = shape_make(shape, topo->nranks, n, (const int32_t *const *)unit);
-	while (n > 0)
-		free(unit[--n]);
-	return status;
-}
-
 /* ---- candidates -------------------------------------------------------------------------------------------------------- */
 
 struct tries {

@@ -8,12 +8,9 @@
 /* Where the calls will run. */
 struct scene {
 	const struct topo *topo;
-	const struct shape *shape;      /* of topo (scene_shape), or NULL */
+	const struct shape *shape;      /* of topo (sim_shape), or NULL */
 	const struct costs *costs;
 };
-
-/* topo's machines and switches as a shape; free it with shape_free. */
-int scene_shape(struct shape **shape, const struct topo *topo);
 
 /* One way to do a collective. seconds: by size, as simulated; 0: not. */
 struct candidate {

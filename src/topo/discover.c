@@ -90,20 +90,15 @@ static int16_t numa_of(const struct machine *m, hwloc_const_bitmap_t set)
 	return -1;
 }
 
-/* A NUMA node without processors (memory alone), one with another's processors (a second kind of memory), and one of several packages are no floor. */
+/* A NUMA node without processors (memory alone) or of several packages is no floor. Of two kinds of memory with the same processors numa_of takes the first. */
 static void find_numas(struct machine *m)
 {
 	bool packages = hwloc_get_nbobjs_by_type(m->h, HWLOC_OBJ_PACKAGE) > 0;
 	hwloc_obj_t n = NULL;
 
-	while ((n = hwloc_get_next_obj_by_type(m->h, HWLOC_OBJ_NUMANODE, n)) && m->nnumas < NUMAS) {
-		bool floor = !hwloc_bitmap_iszero(n->cpuset) && (!packages || package_of(m, n->cpuset) >= 0);
-
-		for (int i = 0; i < m->nnumas; i++)
-			floor &= !hwloc_bitmap_isequal(n->cpuset, m->numa[i]->cpuset);
-		if (floor)
+	while ((n = hwloc_get_next_obj_by_type(m->h, HWLOC_OBJ_NUMANODE, n)) && m->nnumas < NUMAS)
+		if (!hwloc_bitmap_iszero(n->cpuset) && (!packages || package_of(m, n->cpuset) >= 0))
 			m->numa[m->nnumas++] = n;
-	}
 }
 
 static int find_spots(struct machine *m, struct spot **out, int *nspots)
@@ -133,15 +128,17 @@ static int find_spots(struct machine *m, struct spot **out, int *nspots)
 static void common_number(const struct spot *s, int n, size_t field, int16_t *one, int16_t *count)
 {
 	int16_t last = -1;
+	bool all = true;
 
 	*count = 0;
 	for (int i = 0; i < n; i++) {
 		int16_t v = *(const int16_t *)((const char *)&s[i] + field);
 
+		all &= v >= 0;
 		*count = (int16_t)(*count + (v >= 0 && v != last));
 		last = v;
 	}
-	*one = *count == 1 && n ? last : -1;
+	*one = all && *count == 1 ? last : -1;
 }
 
 /* ---- devices ---------------------------------------------------------------------------------------------------- */
