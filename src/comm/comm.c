@@ -65,14 +65,27 @@ static int compare(const struct tutti_comm *c, const unsigned char *all, size_t 
 	return TUTTI_OK;
 }
 
+/* What was measured stands, whatever is projected. */
+static void table_lay_over(struct plan_table *t, const struct plan_table *measured)
+{
+	for (int k = 0; k < COLLS; k++)
+		for (int o = 0; o < 2; o++)
+			for (int i = 0; i < PLAN_SIZES; i++)
+				if (measured->cell[k][o][i].algo)
+					t->cell[k][o][i] = measured->cell[k][o][i];
+}
+
 /* Within a machine the rules know more than the model; between machines the model does. */
-static int table_make(struct tutti_comm *c, struct plan_table *t)
+static int table_make(struct tutti_comm *c, struct plan_table *t, const struct plan_table *measured)
 {
 	const struct scene scene = { c->topo, c->shape, &c->costs };
 	bool one = true;
 	for (int r = 1; r < c->nranks; r++)
 		one &= c->topo->node[r] == c->topo->node[0];
-	return one ? TUTTI_OK : project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
+	int status = one ? TUTTI_OK : project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
+	if (!status)
+		table_lay_over(t, measured);
+	return status;
 }
 
 /* The job's topology: what TUTTI_TOPOLOGY says, or what the ranks have found. */
@@ -120,7 +133,9 @@ static int exchange(struct tutti_comm *c, int64_t deadline)
 /* Rank 0's table for all; and is everybody's topology the same? */
 static int table_agree(struct tutti_comm *c, int64_t deadline)
 {
-	struct agreed { uint64_t digest; struct plan_table table; } mine = { .digest = topo_digest(c->topo) }, *all;
+	struct agreed { uint64_t digest; struct costs costs; int64_t calibrated, calibrate_ms; struct plan_table table; } *all;
+	struct agreed mine = { .digest = topo_digest(c->topo), .calibrate_ms = c->config.calibrate_ms };
+	struct plan_table measured;
 	costs_default(&c->costs);
 	if (c->nranks == 1)
 		return TUTTI_OK;
@@ -128,7 +143,11 @@ static int table_agree(struct tutti_comm *c, int64_t deadline)
 	c->table = calloc(1, sizeof(*c->table));
 	int status = all && c->table ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for the plans of %d ranks", c->nranks);
 	if (!status && c->rank == 0)
-		status = table_make(c, &mine.table);
+		comm_recall(c, &measured);
+	mine.costs = c->costs;
+	mine.calibrated = c->calibrated;
+	if (!status && c->rank == 0)
+		status = table_make(c, &mine.table, &measured);
 	if (!status)
 		status = boot_allgather(c->boot, &mine, all, sizeof(mine), deadline);
 	for (int r = 1; !status && r < c->nranks; r++)
@@ -136,10 +155,41 @@ static int table_agree(struct tutti_comm *c, int64_t deadline)
 			status = err_set(TUTTI_ERR_MISMATCH, "ranks 0 and %d see different topologies: TUTTI_TOPOLOGY and TUTTI_FABRIC must say the same everywhere", r);
 	if (!status)
 		status = plan_table_check(&all[0].table);
-	if (!status)
+	if (!status) {
 		*c->table = all[0].table;
+		c->costs = all[0].costs;
+		c->calibrated = all[0].calibrated;
+		c->config.calibrate_ms = all[0].calibrate_ms;
+	}
 	free(all);
 	return status;
+}
+
+/* Rank 0 knew nothing of such a job, and may find out: the table is made anew. On failure the communicator is as good as any that has failed. */
+static int learn(struct tutti_comm *c)
+{
+	struct plan_table t = { 0 }, measured;
+	if (c->nranks == 1 || c->calibrated || !c->config.calibrate_ms)
+		return TUTTI_OK;
+	int status = comm_learn(c, c->config.calibrate_ms);
+	if (!status && c->rank == 0) {
+		const struct costs found = c->costs;
+		comm_recall(c, &measured);
+		c->costs = found;               /* the others' bits: a file rounds, or could not be written */
+		c->calibrated = true;
+		status = table_make(c, &t, &measured);
+	}
+	if (!status)
+		status = tutti_broadcast(&t, &t, sizeof(t), TUTTI_UINT8, 0, c);
+	if (!status)
+		status = plan_table_check(&t);
+	if (status)
+		return status;
+	*c->table = t;
+	engine_enter(&c->engine);
+	plans_drop_idle(&c->plans);             /* those of the calibration's own calls, too */
+	engine_leave(&c->engine);
+	return TUTTI_OK;
 }
 
 /* The strings and the struct itself; what stands above them has been closed. */
@@ -154,6 +204,7 @@ static void comm_free(struct tutti_comm *c)
 	shape_free(c->shape);
 	topo_free(c->topo);
 	free(c->table);
+	free(c->forced);
 	free(c->transport);
 	free(c->algo);
 	free(c);
@@ -190,6 +241,14 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		world_close(&c->world);
 		boot_close(boot, clock_after_ms(2000));
 		comm_free(c);
+		return err_set(status, "%s", why);
+	}
+	status = learn(c);
+	if (status < 0) {
+		char why[ERR_TEXT];
+		snprintf(why, sizeof(why), "%s", err_last());
+		tutti_comm_abort(c);
+		tutti_comm_destroy(c);
 		return err_set(status, "%s", why);
 	}
 	*comm = c;

@@ -67,6 +67,7 @@ struct tutti_comm {
 	uint32_t slow;                  /* calls that took much longer than projected; said? */
 	bool slow_said;
 	struct plan_table *table;       /* what rank 0 has chosen for every size; NULL: one rank */
+	struct plan_table *forced;      /* by comm_force: stands in for it; NULL: nothing is */
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */
 	struct tutti_mem *registered;
@@ -89,6 +90,7 @@ struct tutti_request {
 
 /* The plan for a call, made (and all but its buffers checked) when it is the first of its kind. */
 int plans_get(struct tutti_comm *c, const struct call *k, struct plan_entry **entry);
+void plans_drop_idle(struct plans *p);  /* inside the engine: all that nothing uses */
 void plans_free(struct plans *p);
 
 /* All but the buffers: TUTTI_OK, or TUTTI_ERR_INVALID with what was expected and what came. */
@@ -110,6 +112,20 @@ void request_free_all(struct tutti_comm *c);
  * What things cost between these ranks, measured for at most about budget_ms, which rank 0 watches over. Collective, nothing else in flight; all ranks get the same
  * bits, on success only. What the time is too short for stays at costs_default, and is named in the log (info). Outside of the engine.
  */
-struct costs;
 int comm_calibrate(struct tutti_comm *c, struct costs *costs, int64_t budget_ms);
+
+/* The same for c->costs, kept in rank 0's cache. */
+int comm_learn(struct tutti_comm *c, int64_t budget_ms);
+
+/* Rank 0, once the ranks have met: what its cache knows of jobs like this one. c->costs and c->calibrated; *measured is empty when nothing is known. */
+void comm_recall(struct tutti_comm *c, struct plan_table *measured);
+
+/* Rank 0: keep c->costs (measured NULL), or a table. path: where, "" when there is no cache. */
+int comm_remember(struct tutti_comm *c, const struct plan_table *measured, char *path, size_t cap);
+
+/*
+ * From now on every call of the cell's collective goes by it, until the next comm_force; NULL: as the communicator has chosen. Plans that nothing uses are dropped. All
+ * ranks with the same cell, at the same place among their calls. What TUTTI_ALGO, _SLICE and _CHANNELS force wins.
+ */
+int comm_force(struct tutti_comm *c, const struct plan_cell *cell);
 #endif
