@@ -114,6 +114,7 @@ static void comm_free(struct tutti_comm *c)
 	shape_free(c->shape);
 	topo_free(c->topo);
 	free(c->table);
+	free(c->forced);
 	free(c->transport);
 	free(c->algo);
 	free(c);
@@ -154,9 +155,11 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 	}
 	status = scene_calibrate(c, deadline);
 	if (status < 0) {
+		char why[ERR_TEXT];
+		snprintf(why, sizeof(why), "%s", err_last());
 		tutti_comm_abort(c);
 		tutti_comm_destroy(c);
-		return status;
+		return err_set(status, "%s", why);
 	}
 	*comm = c;
 	return TUTTI_OK;

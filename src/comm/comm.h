@@ -68,6 +68,7 @@ struct tutti_comm {
 	uint32_t slow;                  /* calls that took much longer than projected; said? */
 	bool slow_said;
 	struct plan_table *table;       /* what rank 0 has chosen for every size; NULL: one rank */
+	struct plan_table *forced;      /* by comm_force: stands in for it; NULL: nothing is */
 	struct plans plans;
 	struct tutti_request *idle;     /* requests to use again */
 	struct tutti_mem *registered;
@@ -90,6 +91,7 @@ struct tutti_request {
 
 /* The plan for a call, made (and all but its buffers checked) when it is the first of its kind. */
 int plans_get(struct tutti_comm *c, const struct call *k, struct plan_entry **entry);
+void plans_drop_idle(struct plans *p);  /* inside the engine: all that nothing uses */
 void plans_free(struct plans *p);
 
 /* All but the buffers: TUTTI_OK, or TUTTI_ERR_INVALID with what was expected and what came. */
@@ -102,7 +104,6 @@ int call_check(const struct tutti_comm *c, const struct call *k);
 int scene_make(struct tutti_comm *c, const struct topo_record *records);
 int scene_agree(struct tutti_comm *c, int64_t deadline);
 int scene_calibrate(struct tutti_comm *c, int64_t deadline);
-uint64_t scene_key(struct tutti_comm *c);       /* of the cache; rank 0's view */
 
 /* watch.c: is this call to be timed? What it took; and, for TUTTI_EXPLAIN=1, all that was chosen, on stderr. */
 static inline bool watch_due(struct plan_entry *e) { return e->calls++ % WATCH_EVERY == WATCH_EVERY - 1 || e->samples; }
@@ -121,4 +122,19 @@ void request_free_all(struct tutti_comm *c);
  * bits, on success only. What the time is too short for stays at costs_default, and is named in the log (info). Outside of the engine.
  */
 int comm_calibrate(struct tutti_comm *c, struct costs *costs, int64_t budget_ms);
+
+/* The same for c->costs, kept in rank 0's cache. */
+int comm_learn(struct tutti_comm *c, int64_t budget_ms);
+
+/* Rank 0, once the ranks have met: what its cache knows of jobs like this one. c->costs and c->calibrated; *measured is empty when nothing is known. */
+void comm_recall(struct tutti_comm *c, struct plan_table *measured);
+
+/* Rank 0: keep c->costs (measured NULL), or a table. path: where, "" when there is no cache. */
+int comm_remember(struct tutti_comm *c, const struct plan_table *measured, char *path, size_t cap);
+
+/*
+ * From now on every call of the cell's collective goes by it, until the next comm_force; NULL: as the communicator has chosen. Plans that nothing uses are dropped. All
+ * ranks with the same cell, at the same place among their calls. What TUTTI_ALGO, _SLICE and _CHANNELS force wins.
+ */
+int comm_force(struct tutti_comm *c, const struct plan_cell *cell);
 #endif

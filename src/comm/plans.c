@@ -42,8 +42,7 @@ static int sched_get(struct tutti_comm *c, const struct choice *ch, const struct
 	return TUTTI_OK;
 }
 
-/* Drop all plans that nothing uses. */
-static void drop_idle(struct plans *ps)
+void plans_drop_idle(struct plans *ps)
 {
 	for (int b = 0; b < PLAN_BUCKETS; b++)
 		for (struct plan_entry **p = &ps->bucket[b], *e; (e = *p);) {
@@ -64,7 +63,7 @@ static int plan_make(struct tutti_comm *c, const struct call *k, struct plan_ent
 {
 	bool p2p = k->coll == COLL_SEND || k->coll == COLL_RECV;
 	size_t slice = c->config.slice;
-	struct query q = { k->coll, c->nranks, k->root, k->count * type_bytes(k->type), op_commutes(k->op), c->world.one_machine, c->shape, c->table };
+	struct query q = { k->coll, c->nranks, k->root, k->count * type_bytes(k->type), op_commutes(k->op), c->world.one_machine, c->shape, c->forced ? c->forced : c->table };
 	const struct sched *sched = NULL;
 	int status = choose(&e->choice, &q, c->config.algo, slice, p2p ? 1 : c->config.channels);
 	if (!status)
@@ -112,7 +111,7 @@ int plans_get(struct tutti_comm *c, const struct call *k, struct plan_entry **en
 	if (!e) {
 		int status = call_check(c, k);
 		if (!status && ps->n >= PLANS_MAX)
-			drop_idle(ps);
+			plans_drop_idle(ps);
 		if (!status)
 			status = entry_make(c, k, &e);
 		if (status < 0)

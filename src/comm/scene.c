@@ -7,9 +7,7 @@
  *      nothing                         the rules (src/plan/choose.c)
  */
 #include <base/clock.h>
-#include <base/log.h>
 #include <comm/comm.h>
-#include <plan/cache.h>
 #include <plan/project.h>
 #include <stdlib.h>
 
@@ -22,17 +20,6 @@ int scene_make(struct tutti_comm *c, const struct topo_record *records)
 	c->topo = t;
 	costs_default(&c->costs);
 	return sim_shape(&c->shape, t);
-}
-
-uint64_t scene_key(struct tutti_comm *c)
-{
-	const char *transport[NEARS] = { NULL };
-	for (int r = 1; r < c->nranks; r++) {
-		const struct net_transport *t = world_transport(&c->world, r);
-		const char **to = &transport[near_of(c->topo, 0, r)];
-		*to = *to || !t ? *to : t->name;
-	}
-	return cache_key(c->topo, transport);
 }
 
 static void overlay(struct plan_table *t, const struct plan_table *measured)
@@ -52,26 +39,29 @@ static bool one_machine(const struct topo *t)
 	return true;
 }
 
-/* Rank 0's. */
+/* Rank 0's. What has just been measured is no worse than what the cache holds of it, rounded, if it could be written at all. */
 static int table_make(struct tutti_comm *c, struct plan_table *t)
 {
-	char folder[4096];
 	const struct scene scene = { c->topo, c->shape, &c->costs };
+	const struct costs found = c->costs;
 	struct plan_table measured;
-	bool cached = config_cache(&c->config, folder, sizeof(folder));
-	uint64_t key = scene_key(c);
+	bool known = c->calibrated;
 	int status = TUTTI_OK;
-	if (!c->calibrated)
-		c->calibrated = cached && cache_load_costs(folder, key, &c->costs);
+	comm_recall(c, &measured);
+	if (known) {
+		c->costs = found;
+		c->calibrated = true;
+	}
 	c->calibrate = !c->calibrated && c->config.calibrate_ms > 0;
 	if (!one_machine(c->topo) && !c->calibrate)
 		status = project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
-	if (!status && cached && cache_load_table(folder, key, &measured))
+	if (!status)
 		overlay(t, &measured);
 	return status;
 }
 
-struct agreed { uint64_t digest; int64_t calibrate; struct plan_table table; };
+/* calibrate: milliseconds, 0 for no. */
+struct agreed { uint64_t digest; int64_t calibrated, calibrate; struct costs costs; struct plan_table table; };
 
 /* Rank 0's is for all; and everybody's topology must be the same. */
 static int take(struct tutti_comm *c, const struct agreed *all)
@@ -83,7 +73,10 @@ static int take(struct tutti_comm *c, const struct agreed *all)
 	if (status)
 		return status;
 	*c->table = all[0].table;
-	c->calibrate = all[0].calibrate;
+	c->costs = all[0].costs;
+	c->calibrated = all[0].calibrated;
+	c->calibrate = all[0].calibrate > 0;
+	c->config.calibrate_ms = all[0].calibrate;
 	return TUTTI_OK;
 }
 
@@ -97,7 +90,9 @@ int scene_agree(struct tutti_comm *c, int64_t deadline)
 	if (!status) {
 		mine->digest = topo_digest(c->topo);
 		status = c->rank ? TUTTI_OK : table_make(c, &mine->table);
-		mine->calibrate = c->calibrate;
+		mine->costs = c->costs;
+		mine->calibrated = c->calibrated;
+		mine->calibrate = c->calibrate ? c->config.calibrate_ms : 0;
 	}
 	if (!status)
 		status = boot_allgather(c->boot, mine, all, sizeof(*mine), deadline);
@@ -109,15 +104,13 @@ int scene_agree(struct tutti_comm *c, int64_t deadline)
 
 int scene_calibrate(struct tutti_comm *c, int64_t deadline)
 {
-	char folder[4096];
 	if (!c->calibrate)
 		return TUTTI_OK;
-	int status = comm_calibrate(c, &c->costs, c->config.calibrate_ms);
-	if (status)
-		return status;
-	c->calibrated = true;
-	if (c->rank == 0 && config_cache(&c->config, folder, sizeof(folder)) &&
-	    cache_save_costs(folder, scene_key(c), "measured when a communicator was made", &c->costs))
-		log_msg(LOG_WARN, "what was measured is not kept: %s", err_last());
-	return scene_agree(c, deadline);
+	int status = comm_learn(c, c->config.calibrate_ms);
+	if (!status)
+		status = scene_agree(c, deadline);
+	engine_enter(&c->engine);
+	plans_drop_idle(&c->plans);     /* the measurement's own */
+	engine_leave(&c->engine);
+	return status;
 }
