@@ -496,6 +496,49 @@ static void unmatched(struct recorder *w, const struct problem *p, const struct 
 		rec_send(w, 1, span(BUF_IN, 0, 4));
 }
 
+/* One schedule turned round is as good as all, where ranks do the same: exactly so without wrapping ranges, nearly so with them. */
+Test(model, one_schedule_stands_for_all_where_all_do_the_same)
+{
+	static const struct { enum coll coll; const char *name; double part; } all[] = { { COLL_ALL_REDUCE, "ring", 0 }, { COLL_ALL_GATHER, "ring", 0 },
+		{ COLL_REDUCE_SCATTER, "ring", 0 }, { COLL_BARRIER, "dissemination", 0 }, { COLL_ALL_GATHER, "direct", 0 },
+		{ COLL_ALL_REDUCE, "circulant", 0.25 }, { COLL_ALL_GATHER, "circulant", 0.25 }, { COLL_REDUCE_SCATTER, "circulant", 0.25 } };
+	struct costs c;
+	costs_default(&c);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		for (int n = 2; n <= 48; n += n < 10 ? 1 : 9) {
+			char where[64];
+			snprintf(where, sizeof where, "node:%d nic:1@25Gb,1us rank:1", n);
+			struct topo *t = topology(where);
+			struct sim *a, *b;
+			struct sim_result x, y;
+			struct sim_job job = { algo_find(all[i].coll, all[i].name), { all[i].coll, n, 0, 1, 1, NULL } };
+			cr_assert_eq(sim_open(&a, &job, t, &c), 0);
+			cr_assert_eq(sim_open_alike(&b, &job, t, &c), 0, "%s", err_last());
+			uint64_t bytes = 65536ull * (unsigned)n;
+			cr_assert(!sim_run(a, bytes, 64 * KI, &x) && !sim_run(b, bytes, 64 * KI, &y), "%s", err_last());
+			cr_assert(fabs(x.seconds - y.seconds) <= all[i].part * x.seconds, "%s %s, %d ranks: %g s, turned %g s", coll_rows[all[i].coll].name,
+					all[i].name, n, x.seconds, y.seconds);
+			cr_assert(all[i].part > 0 || x.messages == y.messages);
+			sim_close(a);
+			sim_close(b);
+			topo_free(t);
+		}
+}
+
+Test(model, circulant_moves_the_least_for_thousands_of_ranks)
+{
+	struct topo *t = topology(SANITIZED ? "node:50 nic:2@100Gb,1us rank:8" : "node:1250 nic:2@100Gb,1us rank:8");
+	struct problem p = { COLL_ALL_REDUCE, t->nranks, 0, 1, 1, NULL };
+	struct sim_result r;
+	struct sim *s;
+	cr_assert_eq(sim_open_alike(&s, &(struct sim_job){ algo_find(COLL_ALL_REDUCE, "circulant"), p }, t, &none), 0, "%s", err_last());
+	cr_assert_eq(sim_run(s, 64 * MI, 64 * KI, &r), 0, "%s", err_last());
+	cr_assert(r.seconds >= 8 * 2.0 * 64 * MI / 25e9 * (p.nranks - 8) / p.nranks, "%g", r.seconds);
+	cr_assert(r.node_bytes >= 16.0 * 64 * MI * (p.nranks - 8) / p.nranks && r.node_bytes <= 16 * 64 * MI);
+	sim_close(s);
+	topo_free(t);
+}
+
 static int status_of(const struct algo *a, int ranks, const char *where)
 {
 	struct topo *t = topology(where);
@@ -526,7 +569,7 @@ Test(model, what_cannot_be_is_a_sentence)
 /* A hundred thousand ranks. Criterion gives each test a process of its own: the most memory that it ever had is this test's. */
 Test(model, a_hundred_thousand_ranks_fit)
 {
-	static const struct { enum coll coll; const char *name; } big[] = { { COLL_ALL_REDUCE, "recursive_doubling" }, { COLL_ALL_REDUCE, "tree" },
+	static const struct { enum coll coll; const char *name; } big[] = { { COLL_ALL_REDUCE, "recursive_doubling" },
 		{ COLL_ALL_REDUCE, "hier_doubling" }, { COLL_BROADCAST, "binomial" }, { COLL_BARRIER, "dissemination" } };
 	const char *where = SANITIZED ? "node:125 nic:2@100Gb,1us rank:8" : "node:12500 nic:2@100Gb,1us rank:8";
 	struct topo *t = topology(where);

@@ -178,6 +178,20 @@ static int write_file(const struct job *j, const struct algo *a, struct sim *s, 
 	return status;
 }
 
+/* Whose ranks all do the same, counted from themselves: with very many, one schedule stands for all. */
+static const char *const alike[] = { "ring", "circulant", "dissemination" };
+
+static int open_sim(const struct job *j, const struct algo *a, struct sim **s)
+{
+	const struct sim_job job = { a, j->problem };
+	int status = sim_open(s, &job, j->topo, &j->costs);
+
+	for (size_t i = 0; i < sizeof alike / sizeof *alike && status == TUTTI_ERR_UNSUPPORTED; i++)
+		if (!strcmp(a->name, alike[i]) && !coll_rows[a->coll].rooted)
+			return sim_open_alike(s, &job, j->topo, &j->costs);
+	return status;
+}
+
 /* ---- the verb --------------------------------------------------------------------------------------------------- */
 
 static int simulate_one(const struct job *j, const struct algo *a)
@@ -185,7 +199,7 @@ static int simulate_one(const struct job *j, const struct algo *a)
 	struct sim *s;
 	struct sim_result r;
 
-	if (sim_open(&s, &(struct sim_job){ a, j->problem }, j->topo, &j->costs))
+	if (open_sim(j, a, &s))
 		args_refuse(j->cmd, "%s", err_last());
 	int status = sim_run(s, j->bytes, j->o->slice, &r);
 	if (status) {
@@ -214,7 +228,7 @@ static int simulate_all(const struct job *j)
 		if (a->coll != j->problem.coll || (a->shaped && !j->shape))
 			continue;
 		rows[n].algo = a;
-		if (sim_open(&s, &(struct sim_job){ a, j->problem }, j->topo, &j->costs) || sim_run(s, j->bytes, j->o->slice, &rows[n].r))
+		if (open_sim(j, a, &s) || sim_run(s, j->bytes, j->o->slice, &rows[n].r))
 			fprintf(stderr, "left out: %s\n", err_last());
 		else
 			n++;

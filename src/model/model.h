@@ -75,6 +75,12 @@ struct sim_result {
 int sim_open(struct sim **s, const struct sim_job *job, const struct topo *topo, const struct costs *costs);
 void sim_close(struct sim *s);
 
+/*
+ * The same when all ranks do what rank 0 does, counted round from themselves, as in ring, circulant and dissemination: only its schedule is built, and turned
+ * (a range that wraps round elsewhere, and is two messages there, stays one). For many ranks and algorithms that cut a vector into as many chunks.
+ */
+int sim_open_alike(struct sim **s, const struct sim_job *job, const struct topo *topo, const struct costs *costs);
+
 /* For problem.shape, what the topology says: nodes, then switches outward. *shape may be NULL: all ranks are equally near. shape_free it. */
 int sim_shape(struct shape **shape, const struct topo *topo);
 
