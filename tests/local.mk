@@ -20,6 +20,8 @@ tests_unit_SOURCES += tests/test_boot.c
 tests_unit_SOURCES += tests/test_boot_env.c
 tests_unit_SOURCES += tests/test_boot_pmi.c
 tests_unit_SOURCES += tests/test_boot_tree.c
+tests_unit_SOURCES += tests/test_cache.c
+tests_unit_SOURCES += tests/test_calibrate.c
 tests_unit_SOURCES += tests/test_collectives.c
 tests_unit_SOURCES += tests/test_comm.c
 tests_unit_SOURCES += tests/test_iface.c
@@ -35,12 +37,16 @@ tests_unit_SOURCES += tests/test_transport_tcp.c
 tests_unit_SOURCES += tests/test_model.c
 tests_unit_SOURCES += tests/test_plan.c
 tests_unit_SOURCES += tests/test_topo.c
+tests_unit_SOURCES += tests/test_topo_group.c
+tests_unit_SOURCES += tests/test_topo_job.c
+tests_unit_SOURCES += tests/test_topo_machine.c
 tests_unit_SOURCES += tests/test_perf.c perf/data.c perf/coll.c
 tests_unit_SOURCES += tests/test_faults.c
 tests_unit_SOURCES += tests/test_verbs_choose.c transports/verbs/choose.c
 tests_unit_SOURCES += tests/test_verify.c
 # -- end of sources
 
+tests_unit_CPPFLAGS = $(AM_CPPFLAGS) -DTOPO_DATA='"$(abs_srcdir)/tests/topo"'
 tests_unit_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_unit_LDADD = libtutti_core.la $(CRITERION_LIBS)
 tests_unit_LDFLAGS = $(AM_LDFLAGS) -no-install
@@ -62,7 +68,7 @@ tests_tsan_comm_SOURCES = tests/tsan_comm.c tests/ranks.c tests/ranks.h
 tests_tsan_transport_SOURCES = tests/tsan_transport.c tests/transport_harness.c tests/transport_harness.h
 
 FUZZ_TESTS = tests/fuzz_auth tests/fuzz_boot_frame tests/fuzz_costs tests/fuzz_boot_id tests/fuzz_boot_tree tests/fuzz_pmi
-FUZZ_TESTS += tests/fuzz_slurm tests/fuzz_tcp_address
+FUZZ_TESTS += tests/fuzz_slurm tests/fuzz_tcp_address tests/fuzz_topo
 fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_auth_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_boot_frame_LDFLAGS = $(fuzz_ldflags)
@@ -72,12 +78,24 @@ tests_fuzz_costs_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_pmi_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_slurm_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_tcp_address_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_topo_LDFLAGS = $(fuzz_ldflags)
 
 SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh tests/sh_perf.sh tests/sh_plan.sh
-SH_TESTS += tests/sh_launchers.sh
+SH_TESTS += tests/sh_launchers.sh tests/sh_topo.sh tests/sh_hosts.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
+EXTRA_DIST += tests/hosts/hosts tests/hosts/rank tests/hosts/rsh
 EXTRA_DIST += tests/soft-roce/kernel tests/soft-roce/init tests/soft-roce/guest tests/soft-roce/devices tests/soft-roce/vm tests/soft-roce/native tests/soft-roce/suite tests/soft-roce/check
+
+# what machines look like, and what tutti must say of them
+EXTRA_DIST += tests/topo/container.xml tests/topo/container.xml.txt
+EXTRA_DIST += tests/topo/four-numas.xml tests/topo/four-numas.xml.txt
+EXTRA_DIST += tests/topo/gpu-server.xml tests/topo/gpu-server.xml.txt
+EXTRA_DIST += tests/topo/thousands.topo tests/topo/thousands.topo.txt
+EXTRA_DIST += tests/topo/two-memories.xml tests/topo/two-memories.xml.txt
+EXTRA_DIST += tests/topo/two-racks.topo tests/topo/two-racks.topo.txt
+EXTRA_DIST += tests/topo/uneven.topo tests/topo/uneven.topo.txt
+EXTRA_DIST += tests/topo/virtual.xml tests/topo/virtual.xml.txt
 
 # what the shell tests start
 tests_launched_SOURCES = tests/launched.c

@@ -27,6 +27,8 @@ src/net/a.c <exec/plan.h>
 src/sched/a.c <algo/algo.h>
 src/sched/a.c "../algo/algo.h"
 src/algo/a.c <base/err.h>
+src/topo/a.c <sched/sched.h>
+src/topo/a.c <net/world.h>
 src/algo/a.c <src/comm/comm.h>
 src/verify/a.c <exec/plan.h>
 src/exec/a.c <verify/verify.h>
@@ -44,6 +46,7 @@ done <<'END'
 src/base/a.c <base/err.h>
 src/base/a.c <tutti/tutti.h>
 src/exec/a.c <net/transport.h>
+src/model/a.c <topo/topo.h>
 src/algo/a.c <sched/sched.h>
 transports/shm/a.c <transports/shm/shm.h>
 transports/shm/a.c "shm.h"

@@ -79,6 +79,9 @@ done
 exits 0 "info shows kernels" '^kernels (baseline|avx2|avx512)$' "$tutti" info --version
 exits 0 "which can be chosen" '^kernels baseline$' env TUTTI_ISA=baseline "$tutti" info --version
 exits 0 "info shows the algorithms" '^  all_reduce .*ring' "$tutti" info --version
+exits 0 "info shows where ranks are" '^fabric: ranks 0' "$tutti" info --topology
+exits 0 "and draws it" '^<svg xmlns=' "$tutti" info --svg --of "node:2 rank:4"
+exits 2 "a bad topology is told with the column" 'topology, column 13: expected a count of 1\.\.1048576, got "four"' "$tutti" info --topology --of "node:2 rank:four"
 exits 2 "info takes options only" 'expected options only, got "shm"' "$tutti" info shm
 
 tap_done

@@ -56,7 +56,17 @@ assert len(rects) > len(steps), (len(rects), len(steps))
 END
 ok $? "the trace is JSON whose lanes do not overlap, the drawing is XML"
 
-plan 2 "simulate nothing" 'simulate COLLECTIVE \[ALGORITHM\], got "simulate"' simulate
+plan 0 "explain: by size, with the runner-up and what limits it" '^ +512 KiB +hier_[a-z]+ +[0-9]+ +[0-9]+ +[0-9]+ KiB +[0-9.]+ ms +[0-9.]+ +[a-z_]+ \+[0-9]+ % +[0-9.]+ +node [01] up, busy [0-9]+ %: 2 x 1/2 of the bytes cross it$' explain all_reduce -t "node:2@1Gb rank:4"
+plan 0 "explain: a rail for each" '^ +8 MiB +hier_ring .* nic node[0-7]/0 (in|out), busy [0-9]+ %: 2 x 7/8 of the bytes cross it$' explain all_reduce -t "node:8 nic:1@10Gb,5us rank:4" --size 8M
+plan 0 "explain: short messages wait" '^ +8 B +.*(latency: |with messages and steps)' explain broadcast -t "$four" --size 64
+plan 0 "explain: a barrier has no size" '^ +8 B +hier_dissemination ' explain barrier -t "node:4 rank:4"
+plan 2 "explain nowhere" 'expected --topology' explain all_reduce
+plan 2 "explain one algorithm" 'explain COLLECTIVE or document, got "explain"' explain all_reduce ring -t "$four"
+plan 2 "explain half an operation" 'got recv, which is half' explain recv -t "$four"
+"$top_builddir/tutti" plan document >"$tap_dir/algorithms.md" && diff "$top_srcdir/docs/algorithms.md" "$tap_dir/algorithms.md" >"$tap_dir/log" 2>&1
+ok $? "docs/algorithms.md is what tutti plan document writes"
+
+plan 2 "simulate nothing" 'simulate COLLECTIVE \[ALGORITHM\], explain' simulate
 plan 2 "simulate nowhere" 'expected --topology' simulate all_reduce
 plan 2 "a topology that is none" '\-\-topology: .*"knot:4"' simulate all_reduce -t "knot:4 rank:1"
 plan 2 "half an operation" 'got send, which is half' simulate send -t "$four"
@@ -69,7 +79,7 @@ echo "netwrok.latency = 1 us" >"$tap_dir/costs"
 plan 2 "costs misspelt" 'line 1: there is no "netwrok.latency"; did you mean network.latency\?' simulate all_reduce -t "$four" --costs "$tap_dir/costs"
 plan 2 "one too large alone" 'all_reduce ring for 20000 ranks is too large to simulate: [0-9]+ steps a rank' simulate all_reduce ring -t "node:20000 rank:1"
 
-plan 2 "nothing to do" 'expected list, show, verify or simulate$'
+plan 2 "nothing to do" 'expected list, show, verify, simulate, explain or document$'
 plan 2 "an unknown verb" 'expected list .* got "lsit"' lsit
 plan 2 "show without an algorithm" 'show COLLECTIVE ALGORITHM' show all_reduce
 plan 2 "an unknown collective" 'no collective "allreduce"; did you mean all_reduce\?' show allreduce ring

@@ -4,6 +4,7 @@
 #include <algo/algo.h>
 #include <base/type.h>
 #include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,12 +53,14 @@ static const char *all_types(struct tutti_comm *c, const char *algo)
 struct forced { const char *algo; const char *(*body)(struct tutti_comm *, const char *); };
 static const char *forced(struct tutti_comm *c, void *ctx) { struct forced *f = ctx; return f->body(c, f->algo); }
 
+static bool shaped_only;        /* those that look at the topology */
+
 static int over_algorithms(const char *modes, int n, int channels, const char *(*body)(struct tutti_comm *, const char *))
 {
 	int failed = 0, ran = 0;
 	setenv("TUTTI_LOOP", modes, 1);
 	for (const struct algo *a = algo_table; a->name; a++) {
-		bool seen = false;
+		bool seen = shaped_only && !a->shaped;
 		for (const struct algo *b = algo_table; b < a; b++)
 			seen |= !strcmp(a->name, b->name);
 		if (seen || a->coll >= COLL_SEND)
@@ -83,3 +86,23 @@ Test(collectives, every_algorithm_every_count_buffered) { EACH_SIZE cr_assert_eq
 Test(collectives, every_algorithm_every_count_unbuffered_in_random_slices) { EACH_SIZE cr_assert_eq(over_algorithms("zero,random,3", sizes[i], 0, all_counts), 0); }
 Test(collectives, every_algorithm_every_type_and_operator) { EACH_SIZE cr_assert_eq(over_algorithms("zero", sizes[i], 0, all_types), 0); }
 Test(collectives, every_algorithm_on_three_channels) { EACH_SIZE cr_assert_eq(over_algorithms("zero,random,5", sizes[i], 3, all_counts), 0); }
+
+/* ---- hierarchical ones, over machines and racks that are only said to be ----------------------------------------------------- */
+
+struct where { char topology[64]; int n; };
+
+ParameterizedTestParameters(collectives, every_hierarchical_algorithm_over_machines)
+{
+	static struct where list[] = { { "node:2 rank:2", 4 }, { "node:3 rank:3,3,1", 7 }, { "node:4 rank:2", 8 }, { "node:2 rank:5,3", 8 },
+		{ "switch:2 node:2 rank:2", 8 }, { "switch:2 node:2,1 rank:2,3,4", 9 }, { "switch:3 node:1,2,2 rank:3,1,2,4,3", 13 } };
+	return cr_make_param_array(struct where, list, sizeof(list) / sizeof(list[0]));
+}
+
+ParameterizedTest(struct where *w, collectives, every_hierarchical_algorithm_over_machines)
+{
+	setenv("TUTTI_TOPOLOGY", w->topology, 1);
+	shaped_only = true;
+	cr_assert_eq(over_algorithms("zero,random,7", w->n, 1, all_counts), 0, "%s", w->topology);
+	cr_assert_eq(over_algorithms("zero,random,7", w->n, 3, all_counts), 0, "%s", w->topology);
+	cr_assert_eq(over_algorithms("zero", w->n, 0, all_types), 0, "%s", w->topology);
+}

@@ -141,6 +141,23 @@ Test(model, flows_share_a_nic_and_two_nics_do_not)
 	cr_assert(r.messages == 4 && r.node_bytes == MI);
 }
 
+Test(model, a_nodes_link_is_shared_and_what_is_known_or_measured_of_it_counts)
+{
+	struct costs c = none;
+	c.link = 1e-9;
+	near(run(&pairs_algo, "node:2 rank:1", &c, MI), 1e-9 * MI, 1e-6);
+	near(run(&halves_algo, "node:2 rank:4", &c, MI), 4e-9 * MI, 1e-6);      /* four ranks through one link */
+	near(run(&halves_algo, "node:2 nic:1@10GB rank:4", &c, MI), 0.4e-9 * MI, 1e-6);       /* known better than assumed */
+	near(run(&halves_algo, "node:2@10GB rank:4", &c, MI), 0.4e-9 * MI, 1e-6);
+	cr_assert_eq(run(&pairs_algo, "node:1 rank:2", &c, MI), 0);             /* nothing leaves the node */
+	c.link_measured = 2e-9;
+	near(run(&halves_algo, "node:2 rank:4", &c, MI), 8e-9 * MI, 1e-6);
+	near(run(&halves_algo, "node:2 nic:1@10GB rank:4", &c, MI), 8e-9 * MI, 1e-6);         /* the topology claims better */
+	near(run(&halves_algo, "node:2 nic:1@100MB rank:4", &c, MI), 40e-9 * MI, 1e-6);       /* or knows worse */
+	struct sim_result r = simulate(&halves_algo, (struct problem){ .pieces = 1, .channels = 1 }, "node:2 rank:4", &c, MI, SLICE);
+	cr_assert_str_eq(r.busiest, "link of node 0 out");
+}
+
 /* ---- waits ---------------------------------------------------------------------------------------------------------- */
 
 /* Rank 0 sends its vector to rank 1, which sends it on to rank 2: the same part as it has received, or all of it with a part that it has not. */

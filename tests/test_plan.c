@@ -15,7 +15,7 @@ Test(plan, every_call_gets_an_algorithm_of_its_collective)
 {
 	EACH_COLLECTIVE for (int n = 1; n <= 300; n += n < 20 ? 1 : 40) EACH_SIZE(bytes) for (int local = 0; local < 2; local++) {
 		struct choice c;
-		struct query q = { (enum coll)coll, n, n - 1, bytes, true, local, NULL };
+		struct query q = { (enum coll)coll, n, n - 1, bytes, true, local, NULL, NULL };
 		cr_assert_eq(choose(&c, &q, "", 0, 0), TUTTI_OK);
 		cr_assert_eq((int)c.algo->coll, coll);
 		cr_assert(c.problem.channels >= 1 && c.problem.channels <= SCHED_MAX_CHANNELS && c.problem.pieces >= 1 && c.slice > 0);
@@ -26,7 +26,7 @@ Test(plan, operators_that_do_not_commute_get_ordered_algorithms)
 {
 	EACH_COLLECTIVE for (int n = 2; n <= 130; n += n < 20 ? 1 : 37) EACH_SIZE(bytes) {
 		struct choice c;
-		struct query q = { (enum coll)coll, n, 0, bytes, !coll_rows[coll].reduces, true, NULL };
+		struct query q = { (enum coll)coll, n, 0, bytes, !coll_rows[coll].reduces, true, NULL, NULL };
 		cr_assert_eq(choose(&c, &q, "", 0, 0), TUTTI_OK, "%s at %d ranks", coll_rows[coll].name, n);
 		cr_assert(q.commutes || c.algo->ordered);
 	}
@@ -35,7 +35,7 @@ Test(plan, operators_that_do_not_commute_get_ordered_algorithms)
 Test(plan, what_is_forced_counts_and_is_refused_when_it_would_break_order)
 {
 	struct choice c;
-	struct query q = { COLL_ALL_REDUCE, 4, 0, 1 << 20, true, true, NULL };
+	struct query q = { COLL_ALL_REDUCE, 4, 0, 1 << 20, true, true, NULL, NULL };
 	cr_assert_eq(choose(&c, &q, "ring", 4096, 3), TUTTI_OK);
 	cr_assert_str_eq(c.algo->name, "ring");
 	cr_assert(c.slice == 4096 && c.problem.channels == 3);
@@ -50,7 +50,7 @@ Test(plan, what_is_forced_counts_and_is_refused_when_it_would_break_order)
 Test(plan, signatures_say_who_called_what)
 {
 	struct choice c;
-	struct query q = { COLL_REDUCE, 4, 2, 400, true, true, NULL };
+	struct query q = { COLL_REDUCE, 4, 2, 400, true, true, NULL, NULL };
 	struct sched *s;
 	struct plan *p;
 	char words[96];

@@ -9,15 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tools/tools.h>
+#include <topo/topo.h>
 #include <unistd.h>
 
-struct info { int version, config, transports; };
+struct info { int version, config, transports, topology, svg, ranks; const char *of; };
 
 const struct arg info_args[] = {
 	{ 0, "version", NULL, "version, kernels in use, algorithms of each collective, launcher", ARG_FLAG, offsetof(struct info, version), 0, 1 },
 	{ 'c', "config", NULL, "every TUTTI_* variable: value in force, where it comes from, default, help", ARG_FLAG,
 	  offsetof(struct info, config), 0, 1 },
 	{ 't', "transports", NULL, "every transport: what it found here, or why it cannot run", ARG_FLAG, offsetof(struct info, transports), 0, 1 },
+	{ 0, "topology", NULL, "where ranks are: this machine's tree, with a rank on each core that may be used (or TUTTI_TOPOLOGY's)",
+	  ARG_FLAG, offsetof(struct info, topology), 0, 1 },
+	{ 0, "svg", NULL, "the same, as a drawing", ARG_FLAG, offsetof(struct info, svg), 0, 1 },
+	{ 0, "of", "WHAT", "a topology other than this machine's: a text such as \"switch:2@100Gb,1us node:8 nic:2@25Gb,5us rank:8\"; a file "
+	  "of such text; or hwloc's XML of a machine (lstopo FILE.xml)", ARG_STR, offsetof(struct info, of), 0, 0 },
+	{ 0, "ranks", "N", "so many ranks, on a machine's cores in turn", ARG_INT, offsetof(struct info, ranks), 1, TOPO_RANKS_MAX },
 	{ .kind = ARG_END },
 };
 
@@ -116,21 +123,46 @@ static int show_transports(void)
 	return EXIT_SUCCESS;
 }
 
+static int show_topology(const char *cmd, const struct info *i)
+{
+	const struct config *c = i->of ? NULL : config_get();
+	const char *of = i->of ? i->of : c ? c->topology : "";
+	struct topo *t = NULL;
+	int status = !i->of && !c ? TUTTI_ERR_CONFIG : *of || i->of ? topo_open(&t, of, i->ranks) : topo_machine(&t, i->ranks);
+
+	if (status && i->of)
+		args_refuse(cmd, "%s", err_last());
+	if (status) {
+		fprintf(stderr, "tutti %s: %s\n", cmd, err_last());
+		return EXIT_FAILURE;
+	}
+	(i->svg ? topo_svg : topo_print)(stdout, t);
+	topo_free(t);
+	return EXIT_SUCCESS;
+}
+
 int tool_info(int argc, char **argv)
 {
-	struct info i = { 0, 0, 0 };
+	struct info i = { 0 };
 	int first = args_parse(info_args, argc, argv, false, &i), bad;
+	bool said = i.version || i.config || i.transports || i.topology || i.svg;
 
 	if (first < argc)
 		args_refuse(argv[0], "expected options only, got \"%s\"", argv[first]);
-	if (!i.version && !i.config && !i.transports)
-		i = (struct info){ 1, 1, 1 };
+	if ((i.of || i.ranks) && !i.topology && !i.svg)
+		args_refuse(argv[0], "%s: expected --topology or --svg, too", i.of ? "--of" : "--ranks");
+	if (i.svg && (i.version || i.config || i.transports || i.topology))
+		args_refuse(argv[0], "--svg: expected nothing else to show");
+	if (!said)
+		i.version = i.config = i.transports = i.topology = 1;
 	if (i.version)
 		show_version(), show_launcher();
 	if (i.config)
 		show_rows();
 	bad = i.config ? show_bad() : 0;
 	if (i.transports && show_transports())
+		return EXIT_FAILURE;
+	if ((i.topology || i.svg) && show_topology(argv[0], &i))
 		return EXIT_FAILURE;
 	return bad ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-tutti_SOURCES += tools/main.c tools/tools.h tools/args.c tools/args.h tools/info.c tools/perf.c tools/plan.c tools/plan.h tools/simulate.c tools/run.c \
+tutti_SOURCES += tools/main.c tools/tools.h tools/args.c tools/args.h tools/info.c tools/perf.c tools/plan.c tools/plan.h tools/simulate.c tools/explain.c tools/document.c tools/run.c \
 	tools/launch.c tools/launch.h tools/start.c tools/job.h tools/relay.c tools/relay.h
 
 # help, options and variables come from the same tables as --help

@@ -37,9 +37,9 @@ static const struct command commands[] = {
 	  "status 1.\n\n"
 	  "  tutti perf --ranks 4 all_reduce -b 8 -e 64M -f 4\n"
 	  "  mpirun -np 8 tutti perf all_reduce -b 8 -e 1G -f 2 -d bfloat16", perf_args },
-	{ "plan", tool_plan, "list, show, verify and simulate schedules",
+	{ "plan", tool_plan, "list, show, verify, simulate and choose schedules",
 	  "list [COLLECTIVE] | show COLLECTIVE ALGORITHM [OPTION...] | verify [COLLECTIVE [ALGORITHM]] | "
-	  "simulate COLLECTIVE [ALGORITHM] --topology TEXT [OPTION...]",
+	  "simulate COLLECTIVE [ALGORITHM] --topology TEXT [OPTION...] | explain COLLECTIVE --topology TEXT [OPTION...] | document",
 	  "What each rank does in a collective is a schedule, a list of steps that an algorithm writes. No network is needed to read one, nor to verify "
 	  "that the schedules of all ranks together give the right result, without races and deadlocks, in place and out of place.\n\n"
 	  "show prints one rank's steps: what is sent to whom or received, the chunks of which buffer, and the steps that must be done before. "
@@ -47,13 +47,28 @@ static const struct command commands[] = {
 	  "simulate says how long a collective would take on a machine or a cluster that need not exist, what would be busiest, and how much would be "
 	  "sent; without ALGORITHM it compares all that the collective has. bus bandwidth is tutti perf's busbw. A trace or a drawing shows which step waits for "
 	  "which. Streams of bytes share cores, memory, NICs and links; what the model leaves out stands in src/model/model.h.\n\n"
+	  "explain says what the planner would choose there for each size: algorithm, channels (ch), pieces (pc) and slice; what the model projects, the next "
+	  "best algorithm and by how much it loses, how often each byte passes through memory, and what limits it. document writes docs/algorithms.md.\n\n"
 	  "  tutti plan list all_reduce\n"
 	  "  tutti plan show all_reduce ring --ranks 8 --rank 3\n"
 	  "  tutti plan verify --ranks 1-128\n"
 	  "  tutti plan simulate all_reduce --size 64M --topology \"node:16 nic:2@100Gb,2us numa:2 rank:4\"\n"
+	  "  tutti plan explain all_reduce --topology \"node:8 nic:1@25Gb,5us rank:8\"\n"
 	  "  tutti plan simulate broadcast chain --topology \"node:4 nic:1@25Gb,5us rank:1\" --svg chain.svg", plan_args },
-	{ "info", tool_info, "show version, configuration and transports", "[OPTION...]",
-	  "Without an option, all of it.", info_args },
+	{ "info", tool_info, "show version, configuration, transports and topology", "[OPTION...]",
+	  "Without an option, all of it, this machine's topology last.\n\n"
+	  "A topology in words says from the outside to the inside how many of each there are in one of the former: switch (may be repeated), node, package, "
+	  "numa, core, rank; nic and gpu hang beside what the next word says. rank:8,8,4 gives each its own number. Behind an @ stand bandwidth (Gb, Mb: bits a "
+	  "second; GB, MB: bytes a second) and latency (ns, us, ms) of the way up from each.\n\n"
+	  "The file that TUTTI_FABRIC names has a line a switch, with the hosts, subnets and switches (those named above it) that are below it, and the figures of "
+	  "the way up from it:\n\n"
+	  "  switch rack1@100Gb,2us: hostA hostB 10.1.0.0/24\n"
+	  "  switch rack2@100Gb,2us: hostC hostD\n"
+	  "  switch spine@400Gb: rack1 rack2\n\n"
+	  "  tutti info --topology\n"
+	  "  tutti info --topology --of \"switch:2@100Gb,1us node:8 nic:2@25Gb,5us rank:8\"\n"
+	  "  tutti info --svg --of cluster.topo >cluster.svg\n"
+	  "  tutti info --topology --of machine.xml --ranks 8", info_args },
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

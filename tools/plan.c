@@ -14,17 +14,17 @@
 #define AT(field) offsetof(struct plan_options, field)
 
 const struct arg plan_args[] = {
-	{ 'n', "ranks", "N", "show: how many ranks (4); verify: N, or a range A-B (1-128); simulate: as many as the topology has", ARG_STR, AT(ranks), 0, 0 },
+	{ 'n', "ranks", "N", "show: how many ranks (4); verify: N, or a range A-B (1-128); simulate, explain: as many as the topology has", ARG_STR, AT(ranks), 0, 0 },
 	{ 'r', "rank", "R", "show: whose schedule (0)", ARG_INT, AT(rank), 0, 1 << 20 },
 	{ 0, "root", "R", "show, simulate: the root, or the peer of send and recv (0)", ARG_INT, AT(root), 0, 1 << 20 },
 	{ 0, "channels", "C", "show, simulate: channels (1)", ARG_INT, AT(channels), 1, SCHED_MAX_CHANNELS },
 	{ 0, "pieces", "P", "show, simulate: pieces that trees and chains cut a vector into (1; simulate: one a slice, at most 16)", ARG_INT,
 			AT(pieces), 1, 1 << 16 },
-	{ 't', "topology", "TEXT", "simulate: where the ranks are, words KIND:COUNT[@BANDWIDTH,LATENCY] from the outside in; or a file's name",
+	{ 't', "topology", "TEXT", "simulate, explain: where the ranks are, words KIND:COUNT[@BANDWIDTH,LATENCY] from the outside in; or a file's name",
 			ARG_STR, AT(topology), 0, 0 },
-	{ 's', "size", "BYTES", "simulate: of the larger of the two buffers (64M)", ARG_SIZE, AT(size), 0, 0 },
+	{ 's', "size", "BYTES", "simulate: of the larger of the two buffers; explain: up to that (64M)", ARG_SIZE, AT(size), 0, 0 },
 	{ 0, "slice", "BYTES", "simulate: bytes that a step moves at a time (128k)", ARG_SIZE, AT(slice), 0, 0 },
-	{ 0, "costs", "FILE", "simulate: what messages, bytes and steps cost; without it, round figures of a current machine and TCP", ARG_STR,
+	{ 0, "costs", "FILE", "simulate, explain: what messages, bytes and steps cost; without it, round figures of a current machine and TCP", ARG_STR,
 			AT(costs), 0, 0 },
 	{ 0, "trace", "FILE", "simulate: write every step, for ui.perfetto.dev or chrome://tracing", ARG_STR, AT(trace), 0, 0 },
 	{ 0, "svg", "FILE", "simulate: draw every step, a row a rank", ARG_STR, AT(svg), 0, 0 },
@@ -163,7 +163,7 @@ int tool_plan(int argc, char **argv)
 	char **word = argv + first;
 
 	if (words < 1)
-		args_refuse(argv[0], "expected list, show, verify or simulate");
+		args_refuse(argv[0], "expected list, show, verify, simulate, explain or document");
 	int coll = words > 1 ? parse_coll(argv[0], word[1]) : -1;
 	const struct algo *a = words > 2 ? parse_algo(argv[0], coll, word[2]) : NULL;
 	if (words > 3)
@@ -172,10 +172,14 @@ int tool_plan(int argc, char **argv)
 		return plan_list(coll);
 	if (!strcmp(word[0], "show") && a)
 		return plan_show(argv[0], &o, a);
+	if (!strcmp(word[0], "document") && words == 1)
+		return plan_document(argv[0]);
 	if (!strcmp(word[0], "verify"))
 		return plan_verify(argv[0], &o, coll, a);
 	if (!strcmp(word[0], "simulate") && coll >= 0)
 		return plan_simulate(argv[0], &o, coll, a);
+	if (!strcmp(word[0], "explain") && coll >= 0 && !a)
+		return plan_explain(argv[0], &o, coll);
 	args_refuse(argv[0], "expected list [COLLECTIVE], show COLLECTIVE ALGORITHM, verify [COLLECTIVE [ALGORITHM]] or "
-			"simulate COLLECTIVE [ALGORITHM], got \"%s\"", word[0]);
+			"simulate COLLECTIVE [ALGORITHM], explain COLLECTIVE or document, got \"%s\"", word[0]);
 }

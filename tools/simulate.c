@@ -27,37 +27,37 @@ struct row { const struct algo *algo; struct sim_result r; };
 
 /* ---- input ------------------------------------------------------------------------------------------------------ */
 
-static void read_costs(struct job *j)
+static void read_costs(const char *cmd, const char *name, struct costs *costs)
 {
 	static char text[COSTS_MOST + 1];
-	const char *name = j->o->costs;
 
-	costs_default(&j->costs);
+	costs_default(costs);
 	if (!name)
 		return;
 	FILE *f = fopen(name, "r");
 	if (!f)
-		args_refuse(j->cmd, "--costs: %s: %s", name, strerror(errno));
+		args_refuse(cmd, "--costs: %s: %s", name, strerror(errno));
 	size_t n = fread(text, 1, sizeof text, f);
 	bool bad = ferror(f);
 	fclose(f);
 	if (bad || n > COSTS_MOST || memchr(text, 0, n))
-		args_refuse(j->cmd, "--costs: %s: expected a text of at most %d bytes", name, COSTS_MOST);
+		args_refuse(cmd, "--costs: %s: expected a text of at most %d bytes", name, COSTS_MOST);
 	text[n] = 0;
-	if (costs_parse(&j->costs, text))
-		args_refuse(j->cmd, "--costs: %s: %s", name, err_last());
+	if (costs_parse(costs, text))
+		args_refuse(cmd, "--costs: %s: %s", name, err_last());
 }
 
-static void read_topology(struct job *j)
+void plan_scene(const char *cmd, const struct plan_options *o, struct topo **topo, struct shape **shape, struct costs *costs)
 {
 	long ranks = 0;
 
-	if (!j->o->topology)
-		args_refuse(j->cmd, "simulate: expected --topology, as in --topology \"node:4 nic:1@25Gb,5us rank:8\"");
-	if (j->o->ranks && parse_int(j->o->ranks, 1, TOPO_RANKS_MAX, &ranks))
-		args_refuse(j->cmd, "--ranks: expected N in 1..%d, got \"%s\"", TOPO_RANKS_MAX, j->o->ranks);
-	if (topo_open(&j->topo, j->o->topology, (int)ranks) || sim_shape(&j->shape, j->topo))
-		args_refuse(j->cmd, "--topology: %s", err_last());
+	if (!o->topology)
+		args_refuse(cmd, "expected --topology, as in --topology \"node:4 nic:1@25Gb,5us rank:8\"");
+	if (o->ranks && parse_int(o->ranks, 1, TOPO_RANKS_MAX, &ranks))
+		args_refuse(cmd, "--ranks: expected N in 1..%d, got \"%s\"", TOPO_RANKS_MAX, o->ranks);
+	read_costs(cmd, o->costs, costs);
+	if (topo_open(topo, o->topology, (int)ranks) || sim_shape(shape, *topo))
+		args_refuse(cmd, "--topology: %s", err_last());
 }
 
 static void prepare(struct job *j, int coll)
@@ -251,8 +251,7 @@ int plan_simulate(const char *cmd, const struct plan_options *o, int coll, const
 		args_refuse(cmd, "simulate: --trace and --svg draw one algorithm: expected COLLECTIVE ALGORITHM");
 	if (!o->slice)
 		args_refuse(cmd, "--slice: expected a size above 0");
-	read_costs(&j);
-	read_topology(&j);
+	plan_scene(cmd, o, &j.topo, &j.shape, &j.costs);
 	prepare(&j, coll);
 	status = one ? simulate_one(&j, one) : simulate_all(&j);
 	shape_free(j.shape);

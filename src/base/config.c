@@ -161,6 +161,31 @@ const struct config *config_get(void)
 	return NULL;
 }
 
+/* An absolute path, as the XDG base directory specification wants: others are ignored. */
+static const char *folder(const char *name)
+{
+	const char *path = getenv(name);
+
+	return path && *path == '/' ? path : NULL;
+}
+
+bool config_cache(const struct config *c, char *path, size_t cap)
+{
+	const char *xdg = folder("XDG_CACHE_HOME"), *home = folder("HOME");
+	int n = 0;
+
+	*path = 0;
+	if (!strcmp(c->cache, "none"))
+		return false;
+	if (*c->cache)
+		n = snprintf(path, cap, "%s", c->cache);
+	else if (xdg || home)
+		n = snprintf(path, cap, "%s/%stutti", xdg ? xdg : home, xdg ? "" : ".cache/");
+	if (n <= 0 || (size_t)n >= cap)
+		*path = 0;
+	return *path;
+}
+
 /* FNV-1a, 64 bits */
 static uint64_t hash(uint64_t h, const void *data, size_t len)
 {

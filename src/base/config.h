@@ -11,6 +11,7 @@
 #ifndef BASE_CONFIG_H
 #define BASE_CONFIG_H
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,10 @@
 	X(algo,         ALGO,      STR,  "",      1, "force an algorithm for every collective that has it; empty: the planner chooses") \
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \
 	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
+	X(plan_ms,      PLAN_TIME, TIME, "100ms", 0, "so long rank 0 may simulate candidates when a communicator over several machines is made; what is not through goes by rules") \
+	X(cache,        CACHE,     STR,  "",      0, "folder that keeps what was measured (tutti tune); empty: $XDG_CACHE_HOME/tutti or ~/.cache/tutti; none: nothing is read or written") \
+	X(calibrate_ms, CALIBRATE, TIME, "0",     0, "so long the ranks may measure what things cost when a communicator is made and the cache of rank 0 does not know; 0: never") \
+	X(explain,      EXPLAIN,   INT(0, 1), "0", 0, "1: rank 0 says what is chosen for each kind of call, why, and how long it took") \
 	X(spin_us,      SPIN,      INT(-1, 1000000), "-1",    0, "microseconds to spin before yielding; -1: 30 when ranks <= cores, else 0") \
 	X(yields,       YIELDS,    INT(0, 1000000), "20",    0, "times to yield before sleeping") \
 	X(iface,        IFACE,     STR,  "",      0, "network interface (eth0) or subnet (10.0.0.0/8, fd00::/8) for tcp and bootstrap; empty: the default route's, another, or loopback") \
@@ -48,6 +53,8 @@
 	X(secret_file,  SECRET_FILE, STR, "",     0, "a file that holds the key") \
 	X(auth,         AUTH,      WORD("key|none"), "key",   0, "key: without a key only loopback is accepted; none: trust the network") \
 	X(node,         NODE,      STR,  "",      0, "name of this machine: ranks with equal names may share memory; empty: found") \
+	X(topology,     TOPOLOGY,  STR,  "",      1, "where the ranks are, instead of what is found: \"switch:2 node:8 nic:2 rank:8\", or a file (.topo, hwloc's .xml)") \
+	X(fabric,       FABRIC,    STR,  "",      1, "a file of switches, and of the hosts and subnets below each; empty: nodes that share a subnet share a switch") \
 	X(log,          LOG,       WORD("error|warn|info|debug"), "warn",  0, "error, warn, info or debug") \
 	X(isa,          ISA,       WORD("|baseline|avx2|avx512"), "",      0, "kernels to use: baseline, avx2, avx512; empty: the best that the processor has")
 
@@ -68,6 +75,9 @@ const struct config *config_get(void);
 
 /* Parse the environment into a fresh c (strings point into the environment). TUTTI_OK or TUTTI_ERR_CONFIG. For config_get, tests and tools. */
 int config_parse(struct config *c);
+
+/* The folder of TUTTI_CACHE, which may not exist yet. False (and path is "") when there is none: "none", no home, or too long. */
+bool config_cache(const struct config *c, char *path, size_t cap);
 
 /* 64-bit digest of the rows that affect plans. */
 uint64_t config_digest(const struct config *c);

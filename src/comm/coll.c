@@ -41,31 +41,30 @@ int call_check(const struct tutti_comm *c, const struct call *k)
 
 /* ---- three ways to start one plan ----------------------------------------------------------------------------------------- */
 
-static int call_plan(struct tutti_comm *c, const struct call *k, struct plan **plan)
+static int call_entry(struct tutti_comm *c, const struct call *k, struct plan_entry **e)
 {
-	struct plan_entry *e;
-	int status = c->engine.status ? err_set(c->engine.status, "%s", c->engine.why) : plans_get(c, k, &e);
-	if (!status)
-		status = check_buffers(c, k, e);
-	if (!status)
-		*plan = e->plan;
-	return status;
+	int status = c->engine.status ? err_set(c->engine.status, "%s", c->engine.why) : plans_get(c, k, e);
+	return status ? status : check_buffers(c, k, *e);
 }
 
 static int call_block(struct tutti_comm *c, const struct call *k)
 {
-	struct plan *plan;
+	struct plan_entry *e;
 	struct run *run;
 	if (!c)
 		return err_set(TUTTI_ERR_INVALID, "comm: expected a communicator, got NULL");
 	engine_enter(&c->engine);
-	int status = call_plan(c, k, &plan);
+	int status = call_entry(c, k, &e);
+	bool timed = !status && watch_due(e);
+	int64_t from = timed ? clock_ns() : 0;
 	if (!status)
-		status = engine_start(&c->engine, plan, k->send, k->recv, &run);
+		status = engine_start(&c->engine, e->plan, k->send, k->recv, &run);
 	if (!status) {
 		status = engine_wait(&c->engine, run, CLOCK_NEVER);
 		engine_drop(&c->engine, run);
 	}
+	if (timed && !status)
+		watch_note(c, e, clock_ns() - from);
 	if (status < 0)
 		comm_error(c, status);
 	engine_leave(&c->engine);
@@ -74,13 +73,13 @@ static int call_block(struct tutti_comm *c, const struct call *k)
 
 static int call_request(struct tutti_comm *c, const struct call *k, struct tutti_request **req, bool persistent)
 {
-	struct plan *plan;
+	struct plan_entry *e;
 	if (!c || !req)
 		return err_set(TUTTI_ERR_INVALID, "%s: expected a pointer, got NULL", c ? "req" : "comm");
 	engine_enter(&c->engine);
-	int status = call_plan(c, k, &plan);
+	int status = call_entry(c, k, &e);
 	if (!status)
-		status = request_new(c, plan, k, persistent, req);
+		status = request_new(c, e->plan, k, persistent, req);
 	if (status < 0)
 		comm_error(c, status);
 	engine_leave(&c->engine);

@@ -47,7 +47,7 @@ static int take_config(struct tutti_comm *c, const struct config *base, const st
 
 /* ---- meeting ---------------------------------------------------------------------------------------------------------- */
 
-struct greeting { uint64_t version, digest; };  /* then the world's blob */
+struct greeting { uint64_t version, digest; struct topo_record record; };      /* then the world's blob */
 
 static int compare(const struct tutti_comm *c, const unsigned char *all, size_t bytes)
 {
@@ -64,15 +64,16 @@ static int compare(const struct tutti_comm *c, const unsigned char *all, size_t 
 	return TUTTI_OK;
 }
 
-static int make_shape(struct tutti_comm *c)
+/* The records, apart from what surrounds them. */
+static int take_records(struct tutti_comm *c, const unsigned char *all, size_t bytes)
 {
-	int32_t *machine = malloc((size_t)c->nranks * sizeof(*machine));
-	if (!machine)
-		return err_set(TUTTI_ERR_NOMEM, "no memory for the shape of %d ranks", c->nranks);
-	int status = world_machines(&c->world, machine);
-	if (!status)
-		status = shape_make(&c->shape, c->nranks, 1, (const int32_t *const[]){ machine });
-	free(machine);
+	struct topo_record *records = malloc((size_t)c->nranks * sizeof(*records));
+	if (!records)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for the topology of %d ranks", c->nranks);
+	for (int r = 0; r < c->nranks; r++)
+		memcpy(&records[r], all + (size_t)r * bytes + offsetof(struct greeting, record), sizeof(*records));
+	int status = scene_make(c, records);
+	free(records);
 	return status;
 }
 
@@ -80,21 +81,25 @@ static int exchange(struct tutti_comm *c, int64_t deadline)
 {
 	size_t bytes = sizeof(struct greeting) + world_blob_size();
 	unsigned char *all = calloc((size_t)c->nranks + 1, bytes), *mine = all ? all + (size_t)c->nranks * bytes : NULL;
-	struct greeting g = { TUTTI_VERSION_MAJOR << 16 | TUTTI_VERSION_MINOR << 8 | TUTTI_VERSION_PATCH, config_digest(&c->config) };
+	struct greeting g = { TUTTI_VERSION_MAJOR << 16 | TUTTI_VERSION_MINOR << 8 | TUTTI_VERSION_PATCH, config_digest(&c->config), { 0 } };
 	if (!all)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the addresses of %d ranks", c->nranks);
+	int status = *c->config.topology ? TUTTI_OK : topo_discover(&g.record);
 	memcpy(mine, &g, sizeof(g));
-	int status = world_blob(&c->world, mine + sizeof(g));
+	if (!status)
+		status = world_blob(&c->world, mine + sizeof(g));
 	if (!status)
 		status = boot_allgather(c->boot, mine, all, bytes, deadline);
 	if (!status)
 		status = compare(c, all, bytes);
+	if (!status)
+		status = take_records(c, all, bytes);
 	for (int r = 0; !status && r < c->nranks; r++)  /* close up: the blobs alone */
 		memmove(all + (size_t)r * world_blob_size(), all + (size_t)r * bytes + sizeof(g), world_blob_size());
 	if (!status)
 		status = world_meet(&c->world, all);
 	free(all);
-	return status ? status : make_shape(c);
+	return status;
 }
 
 /* The strings and the struct itself; what stands above them has been closed. */
@@ -107,6 +112,9 @@ static void comm_free(struct tutti_comm *c)
 		free(m);
 	}
 	shape_free(c->shape);
+	topo_free(c->topo);
+	free(c->table);
+	free(c->forced);
 	free(c->transport);
 	free(c->algo);
 	free(c);
@@ -132,6 +140,8 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		status = exchange(c, deadline);
 	}
 	if (!status)
+		status = scene_agree(c, deadline);
+	if (!status)
 		status = engine_open(&c->engine, &c->world, boot, &c->config, c->config.timeout_ms);
 	if (status < 0) {
 		char why[ERR_TEXT];
@@ -141,6 +151,14 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		world_close(&c->world);
 		boot_close(boot, clock_after_ms(2000));
 		comm_free(c);
+		return err_set(status, "%s", why);
+	}
+	status = scene_calibrate(c, deadline);
+	if (status < 0) {
+		char why[ERR_TEXT];
+		snprintf(why, sizeof(why), "%s", err_last());
+		tutti_comm_abort(c);
+		tutti_comm_destroy(c);
 		return err_set(status, "%s", why);
 	}
 	*comm = c;
@@ -281,6 +299,7 @@ int tutti_comm_destroy(struct tutti_comm *c)
 	int status = engine_wait(&c->engine, NULL, CLOCK_NEVER);
 	if (!status)
 		status = all_here(c);           /* moves the thread's other communicators meanwhile */
+	watch_explain(c);
 	request_free_all(c);
 	engine_close(&c->engine);
 	world_close(&c->world);
@@ -329,6 +348,8 @@ int tutti_comm_describe(const struct tutti_comm *c, char *buf, size_t cap)
 		if (r != c->rank)
 			at += (size_t)snprintf(buf + at, cap - at, "rank %d: %s\n", r, line);
 	}
+	if (c->slow && at < cap)
+		at += (size_t)snprintf(buf + at, cap - at, "slow: %u of the calls that were timed took much longer than projected; `tutti tune` measures anew\n", c->slow);
 	const struct plan_entry *p = c->plans.last;
 	if (p && at < cap)
 		snprintf(buf + at, cap - at, "last: %s %s, %u steps, slice %zu\n", coll_rows[p->coll].name, p->plan->sched->algo->name, p->plan->nsteps,

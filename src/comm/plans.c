@@ -42,8 +42,7 @@ static int sched_get(struct tutti_comm *c, const struct choice *ch, const struct
 	return TUTTI_OK;
 }
 
-/* Drop all plans that nothing uses. */
-static void drop_idle(struct plans *ps)
+void plans_drop_idle(struct plans *ps)
 {
 	for (int b = 0; b < PLAN_BUCKETS; b++)
 		for (struct plan_entry **p = &ps->bucket[b], *e; (e = *p);) {
@@ -53,26 +52,26 @@ static void drop_idle(struct plans *ps)
 			}
 			*p = e->next;
 			plan_free(e->plan);
+			free(e->samples);
 			free(e);
 			ps->n--;
 		}
 	ps->last = NULL;
 }
 
-static int plan_make(struct tutti_comm *c, const struct call *k, struct plan **plan)
+static int plan_make(struct tutti_comm *c, const struct call *k, struct plan_entry *e)
 {
 	bool p2p = k->coll == COLL_SEND || k->coll == COLL_RECV;
 	size_t slice = c->config.slice;
-	struct choice ch;
-	struct query q = { k->coll, c->nranks, k->root, k->count * type_bytes(k->type), op_commutes(k->op), c->world.one_machine, c->shape };
+	struct query q = { k->coll, c->nranks, k->root, k->count * type_bytes(k->type), op_commutes(k->op), c->world.one_machine, c->shape, c->forced ? c->forced : c->table };
 	const struct sched *sched = NULL;
-	int status = choose(&ch, &q, c->config.algo, slice, p2p ? 1 : c->config.channels);
+	int status = choose(&e->choice, &q, c->config.algo, slice, p2p ? 1 : c->config.channels);
 	if (!status)
-		status = sched_get(c, &ch, &sched);
+		status = sched_get(c, &e->choice, &sched);
 	if (status)
 		return status;
-	struct plan_args a = { k->count, k->type, k->op, k->root, ch.slice, p2p };
-	return plan_bind(plan, sched, &a);
+	struct plan_args a = { k->count, k->type, k->op, k->root, e->choice.slice, p2p };
+	return plan_bind(&e->plan, sched, &a);
 }
 
 static int entry_make(struct tutti_comm *c, const struct call *k, struct plan_entry **entry)
@@ -89,10 +88,12 @@ static int entry_make(struct tutti_comm *c, const struct call *k, struct plan_en
 	e->in = bytes * coll_in_blocks(k->coll, c->nranks);
 	e->out = bytes * coll_out_blocks(k->coll, c->nranks);
 	e->in_place = row->out_shift ? shift : row->in_shift ? -shift : 0;
-	int status = plan_make(c, k, &e->plan);
-	if (status < 0)
+	e->samples = c->config.explain ? calloc(WATCH_SAMPLES, sizeof(*e->samples)) : NULL;
+	int status = plan_make(c, k, e);
+	if (status < 0) {
+		free(e->samples);
 		free(e);
-	else
+	} else
 		*entry = e;
 	return status;
 }
@@ -110,7 +111,7 @@ int plans_get(struct tutti_comm *c, const struct call *k, struct plan_entry **en
 	if (!e) {
 		int status = call_check(c, k);
 		if (!status && ps->n >= PLANS_MAX)
-			drop_idle(ps);
+			plans_drop_idle(ps);
 		if (!status)
 			status = entry_make(c, k, &e);
 		if (status < 0)
@@ -129,6 +130,7 @@ void plans_free(struct plans *ps)
 		for (struct plan_entry *e = ps->bucket[b], *next; e; e = next) {
 			next = e->next;
 			plan_free(e->plan);
+			free(e->samples);
 			free(e);
 		}
 	for (struct sched_entry *s = ps->scheds, *next; s; s = next) {

@@ -33,6 +33,7 @@ void costs_default(struct costs *c)
 		/* AVX2 or wider: 40 GB/s an operand from the second cache, 10 GB/s from memory, what one core gets */
 		.copy = { 0.025e-9, 0.1e-9 },
 		.reduce = { 0.025e-9, 0.1e-9 },
+		.link = 0.8e-9,                 /* 10 Gbit/s */
 		.memory = 0.01e-9,              /* eight channels of DDR4, or four of DDR5, less what is lost: 100 GB/s */
 		.step = 0.02e-6,                /* measured: 8 to 20 ns */
 		.start = 0.1e-6,                /* a call finds its plan and a run */
@@ -67,6 +68,8 @@ static const struct key { const char *name; uint8_t kind; size_t at; } keys[] = 
 	{ "copy.memory", BYTE_TIME, offsetof(struct costs, copy.memory) },
 	{ "reduce.cached", BYTE_TIME, offsetof(struct costs, reduce.cached) },
 	{ "reduce.memory", BYTE_TIME, offsetof(struct costs, reduce.memory) },
+	{ "link", BYTE_TIME, offsetof(struct costs, link) },
+	{ "link_measured", BYTE_TIME, offsetof(struct costs, link_measured) },
 	{ "memory", BYTE_TIME, offsetof(struct costs, memory) },
 	{ "step", TIME, offsetof(struct costs, step) },
 	{ "start", TIME, offsetof(struct costs, start) },

@@ -78,12 +78,13 @@ struct sim {
 	struct sim_now *now;
 	struct sim_queue *queues;
 	/* route.c */
-	uint32_t ncores, memory0, edges0, nresources;   /* resources: cores, nodes' memories, edges up and down */
+	uint32_t ncores, memory0, links0, edges0, nresources;   /* resources: cores, nodes' memories, their links out and in, edges up and down */
 	struct resource *resources;
 	struct seat *seats;
 	uint32_t *edge;                 /* of a place: its edge's resource upwards, + 1 is downwards; SIM_NONE: none */
 	int32_t *who;                   /* of a resource: the first rank on a core, the node, the place at the lower end of an edge */
 	uint32_t *sharers;              /* of a core: ranks on it */
+	bool *known;                    /* of a node: the topology knows how fast its link is */
 	uint32_t *paths, npaths, cap_paths;
 	/* of a run */
 	uint64_t count, q, m;           /* bytes of a block; a chunk has q, the first m one more */

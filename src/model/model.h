@@ -8,7 +8,7 @@
  *      its stream:  [start ...... end]          [start ...... end]                  ...                  [start ...... end]
  *
  * LogGP (Alexandrov and others 1995) a pair class, with shared resources: each rank's core, each edge of the topology with a known bandwidth (a NIC's too) in
- * each direction, each node's memory. A step is one stream (start, end), never cut into slices: it costs the same for one byte and for a gigabyte.
+ * each direction, each node's link, each node's memory. A step is one stream (start, end), never cut into slices: it costs the same for one byte and for a gigabyte.
  *
  * A resource serves streams in the order in which they come. One that comes while it is busy gets its first slice through at once, as slices take turns, but
  * its last byte only when all before it are through: no resource ever moves more than it can.
@@ -27,6 +27,7 @@
 /* How near two ranks are: the first of these that they share. */
 enum near { NEAR_CORE, NEAR_NUMA, NEAR_PACKAGE, NEAR_NODE, NEAR_NETWORK, NEARS };
 extern const char *const near_names[NEARS];
+enum near near_of(const struct topo *t, int a, int b);  /* route.c */
 
 struct loggp {
 	double latency;                 /* seconds from the first byte out to the first byte in, beside what the topology's edges say */
@@ -41,6 +42,8 @@ struct rate { double cached, memory; };         /* seconds a byte of one operand
 struct costs {
 	struct loggp pair[NEARS];
 	struct rate copy, reduce;       /* by a core */
+	double link;                    /* seconds a byte over a node's link to the others, each way, where the topology knows none; 0: no limit */
+	double link_measured;           /* the same, as found out: counts beside what the topology claims; 0: not measured */
 	double memory;                  /* seconds a byte read or written of a node's memory, all its cores together; 0: no limit */
 	double step;                    /* seconds of a core, a step */
 	double start;                   /* seconds of a core, a call */

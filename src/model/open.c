@@ -358,7 +358,7 @@ void sim_close(struct sim *s)
 {
 	if (!s)
 		return;
-	void *const all[] = { s->steps, s->ends, s->base, s->msgs, s->now, s->queues, s->resources, s->seats, s->edge, s->who, s->sharers, s->paths,
+	void *const all[] = { s->steps, s->ends, s->base, s->msgs, s->now, s->queues, s->resources, s->seats, s->edge, s->who, s->sharers, s->known, s->paths,
 		s->events, s->touched, s->sent };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		free(all[i]);

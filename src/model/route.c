@@ -76,12 +76,17 @@ static int seat_all(struct sim *s)
 
 /* ---- resources ---------------------------------------------------------------------------------------------------- */
 
+/* A node's link out; the one in stands behind it. */
+static uint32_t link_of(const struct sim *s, int32_t node) { return s->links0 + 2 * (uint32_t)node; }
+
 static void name_owners(struct sim *s)
 {
 	const struct topo *t = s->topo;
 	for (int r = s->nranks - 1; r >= 0; r--) {
 		s->who[s->seats[r].core] = r;
-		s->who[s->memory0 + (uint32_t)s->seats[r].node] = s->seats[r].node;
+		int32_t node = s->seats[r].node, place = t->node[r], nic = t->nic[r];
+		s->who[s->memory0 + (uint32_t)node] = s->who[link_of(s, node)] = s->who[link_of(s, node) + 1] = node;
+		s->known[node] |= t->place[place].bandwidth > 0 || (nic >= 0 && t->place[nic].bandwidth > 0);
 	}
 	for (int32_t p = 0; p < t->nplaces; p++)
 		if (s->edge[p] != SIM_NONE)
@@ -103,7 +108,8 @@ int route_open(struct sim *s)
 	if (status)
 		return status;
 	s->memory0 = s->ncores;
-	s->edges0 = s->nresources = s->memory0 + (uint32_t)s->nnodes;
+	s->links0 = s->memory0 + (uint32_t)s->nnodes;
+	s->edges0 = s->nresources = s->links0 + 2 * (uint32_t)s->nnodes;
 	for (int32_t p = 0; p < t->nplaces; p++) {
 		bool limits = t->place[p].parent >= 0 && t->place[p].bandwidth > 0;
 		s->edge[p] = limits ? s->nresources : SIM_NONE;
@@ -112,7 +118,8 @@ int route_open(struct sim *s)
 	s->resources = calloc(s->nresources, sizeof *s->resources);
 	s->who = calloc(s->nresources, sizeof *s->who);
 	s->sent = calloc((size_t)s->nnodes, sizeof *s->sent);
-	if (!s->resources || !s->who || !s->sent)
+	s->known = calloc((size_t)s->nnodes, sizeof *s->known);
+	if (!s->resources || !s->who || !s->sent || !s->known)
 		return err_set(TUTTI_ERR_NOMEM, "simulator: no memory for %u resources", s->nresources);
 	name_owners(s);
 	return 0;
@@ -125,8 +132,10 @@ void sim_resource_name(const struct sim *s, int i, char *buf, size_t cap)
 		snprintf(buf, cap, "nothing");
 	} else if ((uint32_t)i < s->memory0) {
 		snprintf(buf, cap, "core of rank %d", s->who[i]);
-	} else if ((uint32_t)i < s->edges0) {
+	} else if ((uint32_t)i < s->links0) {
 		snprintf(buf, cap, "memory of node %d", s->who[i]);
+	} else if ((uint32_t)i < s->edges0) {
+		snprintf(buf, cap, "link of node %d %s", s->who[i], ((uint32_t)i - s->links0) % 2 ? "in" : "out");
 	} else {
 		const struct topo_place *p = &t->place[s->who[i]], *up = &t->place[p->parent];
 		bool in = (uint32_t)i != s->edge[s->who[i]];
@@ -140,7 +149,7 @@ void sim_resource_name(const struct sim *s, int i, char *buf, size_t cap)
 
 /* ---- messages ------------------------------------------------------------------------------------------------------- */
 
-static enum near near_of(const struct topo *t, int a, int b)
+enum near near_of(const struct topo *t, int a, int b)
 {
 	if (t->node[a] != t->node[b])
 		return NEAR_NETWORK;
@@ -155,17 +164,21 @@ static enum near near_of(const struct topo *t, int a, int b)
 int route_message(struct sim *s, struct message *m, int from, int to)
 {
 	struct topo_hop hops[TOPO_PATH];
-	int n = topo_path(s->topo, from, to, hops), status = sim_grow(&s->paths, &s->cap_paths, (uint64_t)s->npaths + TOPO_PATH, sizeof *s->paths);
+	int n = topo_path(s->topo, from, to, hops), status = sim_grow(&s->paths, &s->cap_paths, (uint64_t)s->npaths + TOPO_PATH + 2, sizeof *s->paths);
 	double latency = 0;
 	if (status)
 		return status;
 	m->near = (uint8_t)near_of(s->topo, from, to);
 	m->path = s->npaths;
+	if (m->near == NEAR_NETWORK)
+		s->paths[s->npaths++] = link_of(s, s->seats[from].node);
 	for (int i = 0; i < n; i++) {
 		latency += s->topo->place[hops[i].place].latency;
 		if (s->edge[hops[i].place] != SIM_NONE)
 			s->paths[s->npaths++] = s->edge[hops[i].place] + !hops[i].up;
 	}
+	if (m->near == NEAR_NETWORK)
+		s->paths[s->npaths++] = link_of(s, s->seats[to].node) + 1;
 	m->latency = (float)latency;
 	m->hops = (uint8_t)(s->npaths - m->path);
 	return 0;

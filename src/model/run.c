@@ -326,7 +326,8 @@ static void message_leaves(struct sim *s, uint32_t id)
 	struct stream left = x;
 	for (int h = 0; h < m->hops; h++) {
 		double use = n * s->resources[path[h]].byte;
-		pass(s, &x, path[h], 0, use, use * slice_of(s, n));
+		if (s->resources[path[h]].byte > 0)
+			pass(s, &x, path[h], 0, use, use * slice_of(s, n));
 	}
 	m->start = x.start + latency;
 	m->end = latest(x.end, x.start + n * g->byte) + latency;
@@ -399,8 +400,18 @@ static void work(struct sim *s, uint32_t i)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------ */
 
+/* Costs may have changed since the last run. */
+static void set_links(struct sim *s)
+{
+	for (uint32_t i = s->links0; i < s->edges0; i++) {
+		bool known = s->known[(i - s->links0) / 2];
+		s->resources[i].byte = s->costs->link_measured > 0 ? s->costs->link_measured : known ? 0 : s->costs->link;
+	}
+}
+
 static void begin(struct sim *s)
 {
+	set_links(s);
 	s->nevents = s->done = 0;
 	s->time = s->last = s->costs->start;
 	memset(s->touched, 0, (size_t)s->nranks * sizeof *s->touched);

@@ -187,30 +187,6 @@ int world_meet(struct world *w, const void *all_blobs)
 	return TUTTI_OK;
 }
 
-struct seen { uint64_t machine; int32_t rank; };
-
-static int by_machine(const void *a, const void *b)
-{
-	const struct seen *x = a, *y = b;
-	return x->machine != y->machine ? (x->machine > y->machine) - (x->machine < y->machine) : x->rank - y->rank;
-}
-
-int world_machines(const struct world *w, int32_t *machine)
-{
-	struct seen *s = calloc((size_t)w->nranks, sizeof(*s));
-	if (!s)
-		return err_set(TUTTI_ERR_NOMEM, "no memory for the machines of %d ranks", w->nranks);
-	for (int r = 0; r < w->nranks; r++)
-		s[r] = (struct seen){ blob_of(w, r)->machine, r };
-	qsort(s, (size_t)w->nranks, sizeof(*s), by_machine);
-	for (int i = 0, first = 0; i < w->nranks; i++) {
-		first = s[i].machine == s[first].machine ? first : i;
-		machine[s[i].rank] = s[first].rank;
-	}
-	free(s);
-	return TUTTI_OK;
-}
-
 const struct net_transport *world_transport(struct world *w, int peer)
 {
 	const struct entry *to;

@@ -36,9 +36,6 @@ size_t world_blob_size(void);
 int world_blob(struct world *w, void *blob);                    /* this rank's, for the exchange */
 int world_meet(struct world *w, const void *all_blobs);         /* takes a copy */
 
-/* machine[r]: a rank that shares rank r's machine, the same one for all who do. */
-int world_machines(const struct world *w, int32_t *machine);
-
 /* The endpoint to peer; fails when no transport reaches it (sentence: every transport and its reason). */
 int world_ep(struct world *w, int peer, struct net_ep **ep);
 const struct net_transport *world_transport(struct world *w, int peer);        /* which would be used; NULL: none */

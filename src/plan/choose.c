@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first row that fits wins; the last of a collective fits always. */
+/* Of the rules, the first row that fits wins; the last of a collective fits always. */
 #include <algo/algo.h>
 #include <base/err.h>
 #include <plan/choose.h>
 #include <string.h>
 
-enum place { ANYWHERE, LOCAL, REMOTE };
+enum place { ANYWHERE, LOCAL, REMOTE, GROUPED };        /* GROUPED: several machines, several ranks on some */
 #define KI 1024ull
 #define MI (1024ull * KI)
 #define ANY UINT64_MAX
@@ -22,6 +22,9 @@ struct rule {
 static const struct rule rules[] = {
 	{ COLL_ALL_REDUCE, LOCAL, 16, 16 * KI, "direct", 0 },
 	{ COLL_ALL_REDUCE, LOCAL, 64, ANY, "direct_rs_ag", 0 },
+	{ COLL_ALL_REDUCE, GROUPED, 0, 32 * KI, "leaders_doubling", 0 },
+	{ COLL_ALL_REDUCE, GROUPED, 0, 1 * MI, "hier_circulant", 0 },
+	{ COLL_ALL_REDUCE, GROUPED, 0, ANY, "hier_ring", 0 },
 	{ COLL_ALL_REDUCE, REMOTE, 4, 16 * KI, "direct", 0 },
 	{ COLL_ALL_REDUCE, REMOTE, 4, 512 * KI, "direct_rs_ag", 0 },
 	{ COLL_ALL_REDUCE, REMOTE, 4, 4 * MI, "direct_rs_ag", 2 },      /* reduce-scatter of one channel beside all-gather of another */
@@ -29,14 +32,18 @@ static const struct rule rules[] = {
 	{ COLL_ALL_REDUCE, ANYWHERE, 0, 32 * KI, "recursive_doubling", 0 },
 	{ COLL_ALL_REDUCE, ANYWHERE, 0, 1 * MI, "circulant", 0 },
 	{ COLL_ALL_REDUCE, ANYWHERE, 0, ANY, "ring", 2 },
+	{ COLL_REDUCE_SCATTER, GROUPED, 0, ANY, "hier_ring", 0 },
 	{ COLL_REDUCE_SCATTER, ANYWHERE, 16, ANY, "direct", 0 },
 	{ COLL_REDUCE_SCATTER, ANYWHERE, 0, 1 * MI, "circulant", 0 },
 	{ COLL_REDUCE_SCATTER, ANYWHERE, 0, ANY, "ring", 0 },
+	{ COLL_ALL_GATHER, GROUPED, 0, ANY, "hier_ring", 0 },
 	{ COLL_ALL_GATHER, ANYWHERE, 16, ANY, "direct", 0 },
 	{ COLL_ALL_GATHER, ANYWHERE, 0, 64 * KI, "circulant", 0 },
 	{ COLL_ALL_GATHER, ANYWHERE, 0, ANY, "ring", 0 },
+	{ COLL_BROADCAST, GROUPED, 0, ANY, "hier_binomial", 0 },
 	{ COLL_BROADCAST, ANYWHERE, 0, ANY, "binomial", 0 },
 	{ COLL_REDUCE, LOCAL, 16, ANY, "direct", 0 },
+	{ COLL_REDUCE, GROUPED, 0, ANY, "hier_binomial", 0 },
 	{ COLL_REDUCE, ANYWHERE, 0, ANY, "binomial", 0 },
 	{ COLL_GATHER, ANYWHERE, 16, ANY, "direct", 0 },
 	{ COLL_GATHER, ANYWHERE, 0, 64 * KI, "binomial", 0 },
@@ -44,13 +51,14 @@ static const struct rule rules[] = {
 	{ COLL_SCATTER, ANYWHERE, 0, 64 * KI, "binomial", 0 },
 	{ COLL_ALL_TO_ALL, ANYWHERE, 16, 64 * KI, "direct", 0 },
 	{ COLL_ALL_TO_ALL, ANYWHERE, 0, ANY, "pairwise", 0 },
+	{ COLL_BARRIER, GROUPED, 0, ANY, "hier_dissemination", 0 },
 	{ COLL_BARRIER, ANYWHERE, 0, ANY, "dissemination", 0 },
 };
 
 static bool fits(const struct rule *r, const struct query *q)
 {
-	return r->coll == q->coll && (!r->max_ranks || q->nranks <= r->max_ranks) && q->bytes <= r->max_bytes &&
-	       (r->place == ANYWHERE || (r->place == LOCAL) == q->one_machine);
+	bool grouped = q->shape && q->shape->nlevels, there[] = { true, q->one_machine, !q->one_machine, !q->one_machine && grouped };
+	return r->coll == q->coll && (!r->max_ranks || q->nranks <= r->max_ranks) && q->bytes <= r->max_bytes && there[r->place];
 }
 
 static bool allowed(const struct algo *a, const struct query *q) { return a && (q->commutes || a->ordered); }
@@ -70,17 +78,41 @@ static const struct algo *by_rule(const struct query *q, int *channels)
 	return NULL;
 }
 
+static struct problem problem_of(const struct query *q, const struct algo *a, int pieces, int channels)
+{
+	return (struct problem){ q->coll, q->nranks, q->root, pieces, channels, a->shaped ? q->shape : NULL };
+}
+
+static int pieces_of(uint64_t bytes, size_t slice)
+{
+	uint64_t pieces = bytes / slice;
+	return pieces < 1 ? 1 : pieces > 16 ? 16 : (int)pieces;
+}
+
+/* false: the table says nothing. */
+static bool by_table(struct choice *c, const struct query *q, size_t slice, int channels)
+{
+	const struct plan_cell *cell = q->table ? &q->table->cell[q->coll][!q->commutes][plan_size_index(q->bytes)] : NULL;
+	const struct algo *a = cell ? plan_cell_algo(cell) : NULL;
+	if (!a)
+		return false;
+	*c = (struct choice){ a, problem_of(q, a, cell->pieces, channels ? channels : cell->channels), slice ? slice : (size_t)1 << cell->slice,
+		(enum plan_source)cell->source, (double)cell->seconds };
+	return true;
+}
+
 int choose(struct choice *c, const struct query *q, const char *name, size_t slice, int channels)
 {
 	const struct algo *forced = name && *name ? algo_find(q->coll, name) : NULL;
 	if (forced && !allowed(forced, q))
 		return err_set(TUTTI_ERR_UNSUPPORTED, "%s %s does not keep rank order, which this operator needs", coll_rows[q->coll].name, name);
+	if (!forced && by_table(c, q, slice, channels))
+		return TUTTI_OK;
 	int ruled = 0;
-	*c = (struct choice){ .algo = forced ? forced : by_rule(q, &ruled), .slice = slice ? slice : 128 * KI };
-	if (!c->algo)
+	const struct algo *a = forced ? forced : by_rule(q, &ruled);
+	if (!a)
 		return err_set(TUTTI_ERR_UNSUPPORTED, "no algorithm for %s keeps rank order", coll_rows[q->coll].name);
-	uint64_t pieces = q->bytes / c->slice;
-	c->problem = (struct problem){ q->coll, q->nranks, q->root, pieces < 1 ? 1 : pieces > 16 ? 16 : (int)pieces,
-		                        channels ? channels : ruled ? ruled : 1, c->algo->shaped ? q->shape : NULL };
+	slice = slice ? slice : 128 * KI;
+	*c = (struct choice){ a, problem_of(q, a, pieces_of(q->bytes, slice), channels ? channels : ruled ? ruled : 1), slice, PLAN_RULE, 0 };
 	return TUTTI_OK;
 }

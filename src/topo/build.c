@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From places in the order they were added to the tree as topo.h promises it. The builder's owner is its one user; a struct topo never changes. */
+/*
+ * From places in the order they were added to the tree as topo.h promises it. The builder's owner is its one user; a struct topo never
+ * changes.
+ */
 #include <base/err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +49,9 @@ int build_add(struct build *b, int parent, enum topo_kind kind, const char *name
 	p->bandwidth = edge.bandwidth;
 	p->latency = edge.latency;
 	snprintf(p->name, sizeof p->name, "%s", name);
+	for (char *c = p->name; *c; c++)                /* names come from files and other machines, and go to terminals */
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
 	return b->n++;
 }
 

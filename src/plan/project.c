@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Candidates are all of a collective's algorithms, times channels, pieces and slices where these make a difference. */
+#include <base/clock.h>
+#include <base/err.h>
+#include <plan/project.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KI 1024u
+
+/* How much is tried, by effort. steps: of all ranks together; more are too slow to simulate there. */
+static const struct effort {
+	int channels[4], pieces[4];
+	size_t slice[3];
+	double steps;
+} efforts[] = {
+	{ { 1, 2 }, { 1, 8 }, { 128 * KI }, 2e5 },
+	{ { 1, 2, 4 }, { 1, 4, 16 }, { 32 * KI, 128 * KI }, 1e8 },
+};
+
+/* ---- candidates -------------------------------------------------------------------------------------------------------- */
+
+struct tries {
+	const struct scene *scene;
+	const struct effort *effort;
+	int64_t deadline;
+	struct candidate *list;
+	int n, cap;
+};
+
+static struct problem problem_of(const struct candidate *c, const struct scene *s)
+{
+	return (struct problem){ c->algo->coll, s->topo->nranks, 0, c->pieces, c->channels, c->algo->shaped ? s->shape : NULL };
+}
+
+/* Does it matter? A schedule that is cut no finer is the same one. */
+static bool matters(struct candidate c, const struct scene *s, int channels, int pieces)
+{
+	struct problem p = problem_of(&c, s), q = p;
+	q.channels = channels;
+	q.pieces = pieces;
+	return c.algo->k_of(&p) != c.algo->k_of(&q);
+}
+
+static bool too_slow(const struct tries *t, const struct candidate *c)
+{
+	struct problem p = problem_of(c, t->scene);
+	struct sched *s;
+	if (sched_build(&s, c->algo, &p, p.nranks / 2))
+		return true;
+	bool slow = (double)s->nsteps * p.nranks > t->effort->steps;
+	sched_free(s);
+	return slow;
+}
+
+/* One schedule, on every size, once a slice. What cannot be simulated is no candidate. */
+static int simulate(struct tries *t, struct candidate c)
+{
+	struct sim *sim;
+	int status = TUTTI_OK;
+	if (too_slow(t, &c) || sim_open(&sim, &(struct sim_job){ c.algo, problem_of(&c, t->scene) }, t->scene->topo, t->scene->costs))
+		return TUTTI_OK;
+	for (int k = 0; !status && k < 3 && t->effort->slice[k]; k++) {
+		c.slice = t->effort->slice[k];
+		for (int i = 0; !status && i < PLAN_SIZES; i++) {
+			status = clock_ns() > t->deadline ? TUTTI_ERR_TIMEOUT : sim_run(sim, c.algo->coll == COLL_BARRIER ? 0 : plan_size(i), c.slice, &c.result[i]);
+			c.seconds[i] = c.result[i].seconds;
+		}
+		if (t->n == t->cap) {
+			t->cap = 2 * t->cap + 8;
+			void *p = realloc(t->list, (size_t)t->cap * sizeof *t->list);
+			if (!p)
+				status = err_set(TUTTI_ERR_NOMEM, "no memory for %d candidates", t->cap);
+			else
+				t->list = p;
+		}
+		if (!status)
+			t->list[t->n++] = c;
+	}
+	sim_close(sim);
+	return status;
+}
+
+static int try_algo(struct tries *t, const struct algo *a)
+{
+	int status = TUTTI_OK;
+	for (int i = 0; i < 4 && t->effort->channels[i] && !status; i++)
+		for (int j = 0; j < 4 && t->effort->pieces[j] && !status; j++) {
+			struct candidate c = { .algo = a, .channels = t->effort->channels[i], .pieces = t->effort->pieces[j] };
+			if ((i == 0 || matters(c, t->scene, 1, c.pieces)) && (j == 0 || matters(c, t->scene, c.channels, 1)))
+				status = simulate(t, c);
+		}
+	return status;
+}
+
+int project_candidates(struct candidate **list, int *n, enum coll coll, const struct scene *s, int effort, int64_t deadline)
+{
+	struct tries t = { s, &efforts[effort], deadline, NULL, 0, 0 };
+	bool shaped = s->shape && s->shape->nlevels;
+	int status = TUTTI_OK;
+	for (const struct algo *a = algo_table; a->name && !status; a++)
+		if (a->coll == coll && (shaped || !a->shaped))
+			status = try_algo(&t, a);
+	if (status) {
+		free(t.list);
+		return status;
+	}
+	*list = t.list;
+	*n = t.n;
+	return TUTTI_OK;
+}
+
+/* ---- the table --------------------------------------------------------------------------------------------------------- */
+
+static int log2_of(size_t x) { return 63 - __builtin_clzll(x); }
+
+/* The fastest of those allowed, and the fastest that is another algorithm. */
+static struct plan_cell best(const struct candidate *list, int n, bool ordered, int size)
+{
+	const struct candidate *first = NULL, *second = NULL;
+	for (int i = 0; i < n; i++)
+		if ((!ordered || list[i].algo->ordered) && (!first || list[i].seconds[size] < first->seconds[size]))
+			first = &list[i];
+	for (int i = 0; first && i < n; i++)
+		if ((!ordered || list[i].algo->ordered) && list[i].algo != first->algo && (!second || list[i].seconds[size] < second->seconds[size]))
+			second = &list[i];
+	if (!first)
+		return (struct plan_cell){ 0 };
+	double loss = second && first->seconds[size] > 0 ? 1000 * (second->seconds[size] / first->seconds[size] - 1) : UINT16_MAX;
+	return (struct plan_cell){ .algo = (uint8_t)(first->algo - algo_table + 1), .channels = (uint8_t)first->channels, .pieces = (uint8_t)first->pieces,
+		.slice = (uint8_t)log2_of(first->slice), .source = PLAN_MODEL, .runner_up = second ? (uint8_t)(second->algo - algo_table + 1) : 0,
+		.loss = loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX, .seconds = (float)first->seconds[size] };
+}
+
+int project_table(struct plan_table *t, const struct scene *s, int effort, int64_t deadline)
+{
+	int status = TUTTI_OK;
+	for (int k = 0; k < COLL_SEND && !status; k++) {
+		struct candidate *list;
+		int n;
+		status = project_candidates(&list, &n, (enum coll)k, s, effort, deadline);
+		if (status)
+			break;
+		for (int o = 0; o < 2; o++)
+			for (int i = 0; i < PLAN_SIZES; i++)
+				t->cell[k][o][i] = best(list, n, o, i);
+		free(list);
+	}
+	return status == TUTTI_ERR_TIMEOUT ? TUTTI_OK : status;
+}
