@@ -150,8 +150,8 @@ static void print_rows(const struct job *j, const struct row *rows, int n)
 	rule();
 	for (int i = 0; i < n; i++) {
 		const struct sim_result *r = &rows[i].r;
-		printf("%-24s %14.3f %10.3f %5.0f%%  %-24s %10llu %8.2f\n", rows[i].algo->name, r->seconds * 1e6, busbw(j, r), r->busy * 100, r->busiest,
-				(unsigned long long)r->messages, r->passes);
+		printf("%-24s %14.3f %10.3f %5.0f%%  %-24s %10llu %8.2f\n", rows[i].algo->name, r->seconds * 1e6, busbw(j, r),
+			r->busy * 100, r->busiest, (unsigned long long)r->messages, r->passes);
 	}
 	rule();
 }
@@ -163,8 +163,8 @@ static int write_file(const struct job *j, const struct algo *a, struct sim *s, 
 
 	if (!f)
 		args_refuse(j->cmd, "--%s: %s: %s", svg ? "svg" : "trace", name, strerror(errno));
-	snprintf(title, sizeof title, "%s %s, %zu bytes, %d ranks: %s", coll_rows[j->problem.coll].name, a->name, j->o->size, j->problem.nranks,
-			j->o->topology);
+	snprintf(title, sizeof title, "%s %s, %zu bytes, %d ranks: %s", coll_rows[j->problem.coll].name, a->name, j->o->size,
+		j->problem.nranks, j->o->topology);
 	int status = svg ? sim_write_svg(s, j->bytes, j->o->slice, title, f) : sim_write_json(s, j->bytes, j->o->slice, f);
 	if (status)
 		fprintf(stderr, "tutti %s: %s\n", j->cmd, err_last());

@@ -4,7 +4,10 @@
 #include <model/inner.h>
 #include <stdlib.h>
 
-/* What is refused: steps and messages of all ranks that are kept, and chunks that the recorder would look at meanwhile (some ten seconds of work). */
+/*
+ * What is refused: steps and messages of all ranks that are kept, and chunks that the recorder would look at meanwhile (some ten seconds of
+ * work).
+ */
 enum { STEPS_MOST = 24000000, MSGS_MOST = 16000000 };
 static const double chunks_most = 3e9;
 
@@ -24,8 +27,8 @@ int sim_grow(void *array, uint32_t *cap, uint64_t need, size_t size)
 
 static int too_large(const struct sim *s, const char *what)
 {
-	return err_set(TUTTI_ERR_UNSUPPORTED, "%s %s for %d ranks is too large to simulate: %s", coll_rows[s->problem.coll].name, s->algo->name,
-			s->nranks, what);
+	return err_set(TUTTI_ERR_UNSUPPORTED, "%s %s for %d ranks is too large to simulate: %s", coll_rows[s->problem.coll].name,
+		s->algo->name, s->nranks, what);
 }
 
 /* ---- waits ---------------------------------------------------------------------------------------------------------- */
@@ -310,7 +313,8 @@ int sim_shape(struct shape **out, const struct topo *topo)
 	*out = NULL;
 	for (; levels < SHAPE_LEVELS && n > 0; levels += n > 0) {
 		unit[levels] = malloc((size_t)topo->nranks * sizeof *unit[levels]);
-		n = unit[levels] ? topo_units(topo, levels, unit[levels]) : err_set(TUTTI_ERR_NOMEM, "shape: no memory for %d ranks", topo->nranks);
+		n = unit[levels] ? topo_units(topo, levels, unit[levels])
+				 : err_set(TUTTI_ERR_NOMEM, "shape: no memory for %d ranks", topo->nranks);
 	}
 	if (n < 0)
 		status = n;
@@ -325,13 +329,16 @@ static int open_sim(struct sim **out, const struct sim_job *job, const struct to
 {
 	const char *coll = coll_rows[job->problem.coll].name;
 	if (job->problem.coll == COLL_SEND || job->problem.coll == COLL_RECV)
-		return err_set(TUTTI_ERR_UNSUPPORTED, "%s is half an operation: there is nothing to simulate before a peer does the other half", coll);
+		return err_set(TUTTI_ERR_UNSUPPORTED,
+			"%s is half an operation: there is nothing to simulate before a peer does the other half", coll);
 	if (job->problem.nranks != topo->nranks)
-		return err_set(TUTTI_ERR_INVALID, "%s for %d ranks, but the topology has places for %d", coll, job->problem.nranks, topo->nranks);
+		return err_set(TUTTI_ERR_INVALID, "%s for %d ranks, but the topology has places for %d", coll,
+			job->problem.nranks, topo->nranks);
 	struct sim *s = calloc(1, sizeof *s);
 	if (!s)
 		return err_set(TUTTI_ERR_NOMEM, "simulator: no memory");
-	*s = (struct sim){ .topo = topo, .costs = costs, .algo = job->algo, .problem = job->problem, .nranks = job->problem.nranks, .nqueues = 2 };
+	*s = (struct sim){
+		.topo = topo, .costs = costs, .algo = job->algo, .problem = job->problem, .nranks = job->problem.nranks, .nqueues = 2 };
 	int status = route_open(s);
 	if (!status)
 		status = build_all(s, alike);
@@ -358,15 +365,9 @@ void sim_close(struct sim *s)
 {
 	if (!s)
 		return;
-	void *const all[] = { s->steps, s->ends, s->base, s->msgs, s->now, s->queues, s->resources, s->seats, s->edge, s->who, s->sharers, s->known, s->paths,
-		s->events, s->touched, s->sent };
+	void *const all[] = { s->steps, s->ends, s->base, s->msgs, s->now, s->queues, s->resources, s->seats, s->edge, s->who, s->sharers,
+		s->known, s->paths, s->events, s->touched, s->sent };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		free(all[i]);
 	free(s);
-}
-
-void sim_trace(struct sim *s, sim_sink *sink, void *ctx)
-{
-	s->sink = sink;
-	s->ctx = ctx;
 }
