@@ -186,10 +186,7 @@ static int learn(struct tutti_comm *c)
 	if (status)
 		return status;
 	*c->table = t;
-	engine_enter(&c->engine);
-	plans_drop_idle(&c->plans);             /* those of the calibration's own calls, too */
-	engine_leave(&c->engine);
-	return TUTTI_OK;
+	return comm_force(c, NULL);             /* forget the plans of the calibration's own calls */
 }
 
 /* The strings and the struct itself; what stands above them has been closed. */
