@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Topologies in words, files of switches, and other ranks' records: refused in words, or a tree that keeps its promises. The first byte chooses; records
- * are mostly right at first, for few random bytes would be.
+ * Topologies in words, files of switches, and other ranks' records: refused in words, or a tree that keeps its promises. The first byte
+ * chooses; records are mostly right at first, for few random bytes would be.
  */
 #include <base/err.h>
 #include <stdlib.h>

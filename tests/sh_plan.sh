@@ -53,7 +53,7 @@ END
 ok $? "the trace is JSON whose lanes do not overlap, the drawing is XML"
 
 plan 0 "explain: by size, with the runner-up and what limits it" '^ +512 KiB +hier_[a-z]+ +[0-9]+ +[0-9]+ +[0-9]+ KiB +[0-9.]+ ms +[0-9.]+ +[a-z_]+ \+[0-9]+ % +[0-9.]+ +node [01] up, busy [0-9]+ %: 2 x 1/2 of the bytes cross it$' explain all_reduce -t "node:2@1Gb rank:4"
-plan 0 "explain: a rail for each" '^ +8 MiB +hier_ring .* nic node[0-7]/0 (in|out), busy [0-9]+ %: 2 x 7/8 of the bytes cross it$' explain all_reduce -t "node:8 nic:1@25Gb,5us rank:4" --size 8M
+plan 0 "explain: a rail for each" '^ +8 MiB +hier_ring .* nic node[0-7]/0 (in|out), busy [0-9]+ %: 2 x 7/8 of the bytes cross it$' explain all_reduce -t "node:8 nic:1@10Gb,5us rank:4" --size 8M
 plan 0 "explain: short messages wait" '^ +8 B +.*(latency: |with messages and steps)' explain broadcast -t "$four" --size 64
 plan 0 "explain: a barrier has no size" '^ +8 B +hier_dissemination ' explain barrier -t "node:4 rank:4"
 plan 2 "explain nowhere" 'expected --topology' explain all_reduce

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Errors, log lines, types, operators. */
+#define _GNU_SOURCE
 #include <base/err.h>
 #include <base/log.h>
+#include <base/machine.h>
 #include <base/type.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 Test(err, sentence_and_status)
@@ -175,4 +179,28 @@ Test(op, bad_arguments_and_a_full_table)
 		cr_assert_lt(n++, 1000);
 	cr_assert_geq(n, 64);
 	cr_assert(strstr(err_last(), "in use"), "%s", err_last());
+}
+
+/* A container has namespaces of its own. In a child, for this process must stay where it is. */
+static int id_in_new_namespaces(uint64_t here)
+{
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return 2;
+	return machine_id("") != here ? 0 : 1;
+}
+
+Test(base, a_machine_is_where_memory_can_be_shared)
+{
+	uint64_t here = machine_id("");
+	int status;
+	cr_assert_eq(machine_id(""), here);
+	cr_assert_neq(machine_id("a"), machine_id("b"));
+	cr_assert_eq(machine_id("a"), machine_id("a"));
+	pid_t child = fork();
+	if (child == 0)
+		_exit(id_in_new_namespaces(here));
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
+		cr_skip_test("no namespaces may be made here");
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a container counts as this machine");
 }

@@ -198,6 +198,8 @@ static void relay_whole(struct recorder *w, const struct problem *p, const struc
 	}
 }
 
+static const char *const three = "node:1 rank:3";
+
 static struct algo algo_of(void (*build)(struct recorder *, const struct problem *, const struct group *))
 {
 	return (struct algo){ .name = "test", .coll = COLL_ALL_REDUCE, .k_of = four, .build = build };
@@ -207,7 +209,6 @@ Test(model, who_waits_for_the_same_bytes_streams_and_who_waits_for_all_does_not)
 {
 	struct algo same = algo_of(relay_same), whole = algo_of(relay_whole), last = algo_of(relay_last);
 	struct costs c = none;
-	const char *three = "node:1 rank:3";
 	c.pair[NEAR_NODE].byte = 1e-9;
 	double one = 1e-9 * MI, slice = 1e-9 * SLICE;
 	near(run(&same, three, &c, MI), one + slice, 1e-6);
@@ -231,6 +232,93 @@ Test(model, a_chain_in_pieces_or_slices_approaches_one_transfer)
 			near(simulate(chain, p, where, &c, 64 * MI, 1024 * MI).seconds, bytes + (hops - 1) * bytes / pieces + hops * 1e-6, 0.01);
 			near(simulate(chain, p, where, &c, 64 * MI, SLICE).seconds, bytes + (hops - 1) * SLICE * 1e-9 + hops * 1e-6, 0.01);
 		}
+}
+
+/* Rank 0 sends `ahead` messages to rank 1, whose receives wait for a long copy, and then one to rank 2. */
+static int ahead;
+static void behind(struct recorder *w, const struct problem *p, const struct group *g)
+{
+	(void)p;
+	if (g->me == 1)
+		rec_copy(w, span(BUF_OUT, 0, 4), span(BUF_IN, 0, 4));
+	for (int i = 0; i < ahead && g->me < 2; i++)
+		if (g->me == 0)
+			rec_send(w, 1, span(BUF_IN, 0, 1));
+		else
+			rec_recv(w, 0, span(BUF_OUT, 0, 1));
+	if (g->me == 0)
+		rec_send(w, 2, span(BUF_IN, 0, 1));
+	if (g->me == 2)
+		rec_recv(w, 0, span(BUF_OUT, 0, 1));
+}
+
+/* Rank 1 sends on the first quarter while the rest still comes, then overwrites half: complete is what waits for nobody that is not. */
+static void overwrite(struct recorder *w, const struct problem *p, const struct group *g)
+{
+	relay(w, g, span(BUF_OUT, 0, 1));
+	if (g->me == 1) {
+		rec_scratch(w, four(p));
+		rec_copy(w, span(BUF_OUT, 0, 2), span(BUF_SCRATCH, 0, 2));
+	}
+}
+
+struct ends { double first_send, relayed, copied, rank2; };
+
+static void note_ends(void *ctx, const struct sim_event *e)
+{
+	struct ends *ends = ctx;
+	if (e->rank == 0 && e->step == 0)
+		ends->first_send = e->end;
+	if (e->rank == 1 && e->op == STEP_SEND)
+		ends->relayed = e->end;
+	if (e->rank == 1 && e->op == STEP_COPY)
+		ends->copied = e->end;
+	if (e->rank == 2)
+		ends->rank2 = e->end;
+}
+
+static struct ends ends_of(const struct costs *c, struct algo a, const char *where)
+{
+	struct topo *t = topology(where);
+	struct problem p = { a.coll, 3, 0, 1, 1, NULL };
+	struct sim_result r;
+	struct ends ends = { 0 };
+	struct sim *s;
+	cr_assert_eq(sim_open(&s, &(struct sim_job){ &a, p }, t, c), 0, "%s", err_last());
+	sim_trace(s, note_ends, &ends);
+	cr_assert_eq(sim_run(s, MI, SLICE, &r), 0, "%s", err_last());
+	sim_close(s);
+	topo_free(t);
+	return ends;
+}
+
+Test(model, a_queue_has_eight_open_steps_and_small_messages_do_not_wait)
+{
+	struct costs c = none;
+	c.copy = (struct rate){ 1e-9, 1e-9 };
+	double copied = 2e-9 * MI;
+	struct algo a = algo_of(behind);
+	ahead = 7;
+	near(ends_of(&c, a, three).first_send, copied, 0.01);          /* rendezvous */
+	near(ends_of(&c, a, three).rank2, 0, 0);
+	ahead = 8;
+	near(ends_of(&c, a, three).rank2, copied, 0.01);
+	c.pair[NEAR_NODE].eager = MI / 4;
+	near(ends_of(&c, a, three).first_send, 0, 0);
+	near(ends_of(&c, a, three).rank2, 0, 0);
+	c.pair[NEAR_NODE].eager = MI / 4 - 1;
+	near(ends_of(&c, a, three).rank2, copied, 0.01);
+}
+
+Test(model, complete_is_a_step_when_all_that_it_waits_for_is)
+{
+	struct costs c = none;
+	c.pair[NEAR_NODE].byte = 1e-9;
+	struct ends ends = ends_of(&c, algo_of(overwrite), three);
+	near(ends.relayed, 0.25e-9 * MI, 0.05);
+	near(ends.copied, 1e-9 * MI, 0.01);
+	/* and who is faster than what it waits for waits for every byte all the same */
+	near(ends_of(&none, algo_of(relay_same), "node:2 nic:1@1GB rank:1,2").rank2, 1e-9 * MI, 0.01);
 }
 
 /* ---- algorithms ------------------------------------------------------------------------------------------------------- */

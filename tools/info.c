@@ -19,11 +19,11 @@ const struct arg info_args[] = {
 	{ 'c', "config", NULL, "every TUTTI_* variable: value in force, where it comes from, default, help", ARG_FLAG,
 	  offsetof(struct info, config), 0, 1 },
 	{ 't', "transports", NULL, "every transport: what it found here, or why it cannot run", ARG_FLAG, offsetof(struct info, transports), 0, 1 },
-	{ 0, "topology", NULL, "where ranks are: this machine's tree, with a rank on each core that may be used (or TUTTI_TOPOLOGY's)", ARG_FLAG,
-	  offsetof(struct info, topology), 0, 1 },
+	{ 0, "topology", NULL, "where ranks are: this machine's tree, with a rank on each core that may be used (or TUTTI_TOPOLOGY's)",
+	  ARG_FLAG, offsetof(struct info, topology), 0, 1 },
 	{ 0, "svg", NULL, "the same, as a drawing", ARG_FLAG, offsetof(struct info, svg), 0, 1 },
-	{ 0, "of", "WHAT", "a topology other than this machine's: a text such as \"switch:2@100Gb,1us node:8 nic:2@25Gb,5us rank:8\"; a file of such text; or hwloc's "
-	  "XML of a machine (lstopo FILE.xml)", ARG_STR, offsetof(struct info, of), 0, 0 },
+	{ 0, "of", "WHAT", "a topology other than this machine's: a text such as \"switch:2@100Gb,1us node:8 nic:2@25Gb,5us rank:8\"; a file "
+	  "of such text; or hwloc's XML of a machine (lstopo FILE.xml)", ARG_STR, offsetof(struct info, of), 0, 0 },
 	{ 0, "ranks", "N", "so many ranks, on a machine's cores in turn", ARG_INT, offsetof(struct info, ranks), 1, TOPO_RANKS_MAX },
 	{ .kind = ARG_END },
 };
@@ -126,8 +126,9 @@ static int show_transports(void)
 static int show_topology(const char *cmd, const struct info *i)
 {
 	const struct config *c = i->of ? NULL : config_get();
+	const char *of = i->of ? i->of : c ? c->topology : "";
 	struct topo *t = NULL;
-	int status = i->of ? topo_open(&t, i->of, i->ranks) : !c ? TUTTI_ERR_CONFIG : *c->topology ? topo_open(&t, c->topology, i->ranks) : topo_machine(&t, i->ranks);
+	int status = !i->of && !c ? TUTTI_ERR_CONFIG : *of || i->of ? topo_open(&t, of, i->ranks) : topo_machine(&t, i->ranks);
 
 	if (status && i->of)
 		args_refuse(cmd, "%s", err_last());

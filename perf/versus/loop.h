@@ -125,20 +125,33 @@ static int is_right(const struct peer *p, const struct measure *m)
 	return 1;
 }
 
+/* VERSUS_ONLY="back-to-back in": this mode and place alone */
+static int is_wanted(const char *mode, const char *place)
+{
+	const char *only = getenv("VERSUS_ONLY");
+	char this[32];
+
+	snprintf(this, sizeof this, "%s %s", mode, place);
+	return !only || !*only || !strcmp(only, this);
+}
+
 static int sweep_size(const struct peer *p, char *a, char *b, size_t bytes, int divide)
 {
 	for (int out = 0; out < 2; out++)
 		for (int application = 0; application < 2; application++) {
+			const char *mode = application ? "application" : "back-to-back", *place = out ? "out" : "in";
 			struct measure m = { application, 1, iterations(bytes, divide), a, out ? b : a, bytes };
 			double us, base = 0;
 
+			if (!is_wanted(mode, place))
+				continue;
 			if (!is_right(p, &m) || (us = measure(p, &m)) < 0)
 				return -1;
 			m.reduces = 0;
 			if (application && (base = measure(p, &m)) < 0)
 				return -1;
 			if (p->rank == 0)
-				printf("%s %s %zu %d %.3f %.3f\n", application ? "application" : "back-to-back", out ? "out" : "in", bytes, m.iters, us, base);
+				printf("%s %s %zu %d %.3f %.3f\n", mode, place, bytes, m.iters, us, base);
 			fflush(stdout);
 		}
 	return 0;

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Equal for the processes of one machine (its boot id), or of equal nodes. */
+/* Equal for processes that can share memory: of one boot of one kernel, one network and user namespace, one user (so containers are machines of their own); or
+ * of equal nodes. */
 uint64_t machine_id(const char *node);
 
 /* node, or the host's name. Always ends within cap. */

@@ -4,7 +4,6 @@
 #include <base/clock.h>
 #include <base/log.h>
 #include <comm/comm.h>
-#include <plan/project.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,44 +64,17 @@ static int compare(const struct tutti_comm *c, const unsigned char *all, size_t 
 	return TUTTI_OK;
 }
 
-/* What was measured stands, whatever is projected. */
-static void table_lay_over(struct plan_table *t, const struct plan_table *measured)
+/* The records, apart from what surrounds them. */
+static int take_records(struct tutti_comm *c, const unsigned char *all, size_t bytes)
 {
-	for (int k = 0; k < COLLS; k++)
-		for (int o = 0; o < 2; o++)
-			for (int i = 0; i < PLAN_SIZES; i++)
-				if (measured->cell[k][o][i].algo)
-					t->cell[k][o][i] = measured->cell[k][o][i];
-}
-
-/* Within a machine the rules know more than the model; between machines the model does. */
-static int table_make(struct tutti_comm *c, struct plan_table *t, const struct plan_table *measured)
-{
-	const struct scene scene = { c->topo, c->shape, &c->costs };
-	bool one = true;
-	for (int r = 1; r < c->nranks; r++)
-		one &= c->topo->node[r] == c->topo->node[0];
-	int status = one ? TUTTI_OK : project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
-	if (!status)
-		table_lay_over(t, measured);
-	return status;
-}
-
-/* The job's topology: what TUTTI_TOPOLOGY says, or what the ranks have found. */
-static int scene_make(struct tutti_comm *c, const unsigned char *all, size_t bytes)
-{
-	struct topo *t;
 	struct topo_record *records = malloc((size_t)c->nranks * sizeof(*records));
 	if (!records)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the topology of %d ranks", c->nranks);
 	for (int r = 0; r < c->nranks; r++)
 		memcpy(&records[r], all + (size_t)r * bytes + offsetof(struct greeting, record), sizeof(*records));
-	int status = *c->config.topology ? topo_open(&t, c->config.topology, c->nranks) : topo_from_records(&t, records, c->nranks, c->config.fabric);
+	int status = scene_make(c, records);
 	free(records);
-	if (status)
-		return status;
-	c->topo = t;
-	return sim_shape(&c->shape, t);
+	return status;
 }
 
 static int exchange(struct tutti_comm *c, int64_t deadline)
@@ -121,72 +93,13 @@ static int exchange(struct tutti_comm *c, int64_t deadline)
 	if (!status)
 		status = compare(c, all, bytes);
 	if (!status)
-		status = scene_make(c, all, bytes);
+		status = take_records(c, all, bytes);
 	for (int r = 0; !status && r < c->nranks; r++)  /* close up: the blobs alone */
 		memmove(all + (size_t)r * world_blob_size(), all + (size_t)r * bytes + sizeof(g), world_blob_size());
 	if (!status)
 		status = world_meet(&c->world, all);
 	free(all);
 	return status;
-}
-
-/* Rank 0's table for all; and is everybody's topology the same? */
-static int table_agree(struct tutti_comm *c, int64_t deadline)
-{
-	struct agreed { uint64_t digest; struct costs costs; int64_t calibrated, calibrate_ms; struct plan_table table; } *all;
-	struct agreed mine = { .digest = topo_digest(c->topo), .calibrate_ms = c->config.calibrate_ms };
-	struct plan_table measured;
-	costs_default(&c->costs);
-	if (c->nranks == 1)
-		return TUTTI_OK;
-	all = calloc((size_t)c->nranks, sizeof(*all));
-	c->table = calloc(1, sizeof(*c->table));
-	int status = all && c->table ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for the plans of %d ranks", c->nranks);
-	if (!status && c->rank == 0)
-		comm_recall(c, &measured);
-	mine.costs = c->costs;
-	mine.calibrated = c->calibrated;
-	if (!status && c->rank == 0)
-		status = table_make(c, &mine.table, &measured);
-	if (!status)
-		status = boot_allgather(c->boot, &mine, all, sizeof(mine), deadline);
-	for (int r = 1; !status && r < c->nranks; r++)
-		if (all[r].digest != all[0].digest)
-			status = err_set(TUTTI_ERR_MISMATCH, "ranks 0 and %d see different topologies: TUTTI_TOPOLOGY and TUTTI_FABRIC must say the same everywhere", r);
-	if (!status)
-		status = plan_table_check(&all[0].table);
-	if (!status) {
-		*c->table = all[0].table;
-		c->costs = all[0].costs;
-		c->calibrated = all[0].calibrated;
-		c->config.calibrate_ms = all[0].calibrate_ms;
-	}
-	free(all);
-	return status;
-}
-
-/* Rank 0 knew nothing of such a job, and may find out: the table is made anew. On failure the communicator is as good as any that has failed. */
-static int learn(struct tutti_comm *c)
-{
-	struct plan_table t = { 0 }, measured;
-	if (c->nranks == 1 || c->calibrated || !c->config.calibrate_ms)
-		return TUTTI_OK;
-	int status = comm_learn(c, c->config.calibrate_ms);
-	if (!status && c->rank == 0) {
-		const struct costs found = c->costs;
-		comm_recall(c, &measured);
-		c->costs = found;               /* the others' bits: a file rounds, or could not be written */
-		c->calibrated = true;
-		status = table_make(c, &t, &measured);
-	}
-	if (!status)
-		status = tutti_broadcast(&t, &t, sizeof(t), TUTTI_UINT8, 0, c);
-	if (!status)
-		status = plan_table_check(&t);
-	if (status)
-		return status;
-	*c->table = t;
-	return comm_force(c, NULL);             /* forget the plans of the calibration's own calls */
 }
 
 /* The strings and the struct itself; what stands above them has been closed. */
@@ -227,7 +140,7 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		status = exchange(c, deadline);
 	}
 	if (!status)
-		status = table_agree(c, deadline);
+		status = scene_agree(c, deadline);
 	if (!status)
 		status = engine_open(&c->engine, &c->world, boot, &c->config, c->config.timeout_ms);
 	if (status < 0) {
@@ -240,7 +153,7 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		comm_free(c);
 		return err_set(status, "%s", why);
 	}
-	status = learn(c);
+	status = scene_calibrate(c, deadline);
 	if (status < 0) {
 		char why[ERR_TEXT];
 		snprintf(why, sizeof(why), "%s", err_last());

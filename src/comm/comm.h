@@ -63,7 +63,8 @@ struct tutti_comm {
 	struct topo *topo;              /* where the ranks are, and the same as a shape */
 	struct shape *shape;
 	struct costs costs;             /* rank 0's: what the model reckons with */
-	bool calibrated;                /* they were measured here */
+	bool calibrated;                /* they were measured */
+	bool calibrate;                 /* rank 0 wants to measure them */
 	uint32_t slow;                  /* calls that took much longer than projected; said? */
 	bool slow_said;
 	struct plan_table *table;       /* what rank 0 has chosen for every size; NULL: one rank */
@@ -95,6 +96,14 @@ void plans_free(struct plans *p);
 
 /* All but the buffers: TUTTI_OK, or TUTTI_ERR_INVALID with what was expected and what came. */
 int call_check(const struct tutti_comm *c, const struct call *k);
+
+/*
+ * scene.c: where the ranks are, and what is chosen there. The topology is TUTTI_TOPOLOGY's, or what the ranks have found (a record a rank). Then, collective:
+ * rank 0's table for all; and, when rank 0 says so, costs are measured first (the communicator can be used by then) and the table is made anew.
+ */
+int scene_make(struct tutti_comm *c, const struct topo_record *records);
+int scene_agree(struct tutti_comm *c, int64_t deadline);
+int scene_calibrate(struct tutti_comm *c, int64_t deadline);
 
 /* watch.c: is this call to be timed? What it took; and, for TUTTI_EXPLAIN=1, all that was chosen, on stderr. */
 static inline bool watch_due(struct plan_entry *e) { return e->calls++ % WATCH_EVERY == WATCH_EVERY - 1 || e->samples; }

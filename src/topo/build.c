@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From places in the order they were added to the tree as topo.h promises it. The builder's owner is its one user; a struct topo never changes. */
+/*
+ * From places in the order they were added to the tree as topo.h promises it. The builder's owner is its one user; a struct topo never
+ * changes.
+ */
 #include <base/err.h>
 #include <stdlib.h>
 #include <string.h>

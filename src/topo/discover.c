@@ -9,6 +9,8 @@
 #include <base/machine.h>
 #include <hwloc.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,7 +92,10 @@ static int16_t numa_of(const struct machine *m, hwloc_const_bitmap_t set)
 	return -1;
 }
 
-/* A NUMA node without processors (memory alone) or of several packages is no floor. Of two kinds of memory with the same processors numa_of takes the first. */
+/*
+ * A NUMA node without processors (memory alone) or of several packages is no floor. Of two kinds of memory with the same processors numa_of
+ * takes the first.
+ */
 static void find_numas(struct machine *m)
 {
 	bool packages = hwloc_get_nbobjs_by_type(m->h, HWLOC_OBJ_PACKAGE) > 0;
@@ -235,7 +240,7 @@ static void borrow_address(const struct machine *m, struct topo_record_nic *x, h
 	hwloc_obj_t o = NULL, pci = pci_of(rdma);
 
 	while (pci && (o = hwloc_get_next_osdev(m->h, o))) {
-		const char *its = o->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK && pci_of(o) == pci ? hwloc_obj_get_info_by_name(o, "Port") : NULL;
+		const char *its = hwloc_obj_get_info_by_name(o, "Port");
 
 		if (o->attr->osdev.type == HWLOC_OBJ_OSDEV_NETWORK && pci_of(o) == pci && (!its || atoi(its) == port))
 			give_address(m, x, o->name);
@@ -413,15 +418,39 @@ static struct source this_machine(struct iface *list)
 	return (struct source){ .sys = "/sys", .ifaces = list, .nifaces = n > 0 ? n : 0 };
 }
 
+/*
+ * Looking takes some 10 ms, and a process may make many communicators: what was found is kept for threads that may run on the same cores. Links that come up later
+ * are not seen.
+ */
+static struct { pthread_mutex_t lock; bool known; cpu_set_t cores; struct topo_record record; } found = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int discover_once(struct topo_record *mine)
+{
+	struct iface list[IFACES];
+	struct spot *spots = NULL;
+	cpu_set_t cores;
+	int nspots, status = TUTTI_OK, blind;
+
+	CPU_ZERO(&cores);
+	blind = sched_getaffinity(0, sizeof cores, &cores);
+	pthread_mutex_lock(&found.lock);
+	if (!found.known || blind || !CPU_EQUAL(&cores, &found.cores)) {
+		struct source from = this_machine(list);
+		status = discover(&from, &found.record, &spots, &nspots);
+		found.known = !status;
+		found.cores = cores;
+	}
+	*mine = found.record;
+	pthread_mutex_unlock(&found.lock);
+	free(spots);
+	return status;
+}
+
 int topo_discover(struct topo_record *mine)
 {
 	const struct config *c = config_get();
-	struct iface list[IFACES];
-	struct source from = this_machine(list);
-	struct spot *spots = NULL;
-	int nspots, status = c ? discover(&from, mine, &spots, &nspots) : TUTTI_ERR_CONFIG;
+	int status = c ? discover_once(mine) : TUTTI_ERR_CONFIG;
 
-	free(spots);
 	if (status)
 		return status;
 	mine->machine = machine_id(c->node);
@@ -436,7 +465,8 @@ int machine_tree(struct topo **t, const struct source *from, const char *host, i
 	int nspots, status = discover(from, &one, &spots, &nspots), n = nranks ? nranks : status ? 0 : nspots;
 
 	if (!status && (n < 1 || n > TOPO_RANKS_MAX))
-		status = err_set(TUTTI_ERR_CONFIG, "%.200s: expected a machine with processors that may be used, got none", from->xml ? from->xml : "this machine");
+		status = err_set(TUTTI_ERR_CONFIG, "%.200s: expected a machine with processors that may be used, got none",
+				 from->xml ? from->xml : "this machine");
 	if (!status && !(all = malloc((size_t)n * sizeof *all)))
 		status = err_set(TUTTI_ERR_NOMEM, "no memory for %d ranks", n);
 	snprintf(one.host, sizeof one.host, "%s", host);

@@ -5,7 +5,8 @@
  *      switch rack1@100Gb,2us: hostA hostB 10.1.0.0/24         rack1 --- spine --- fabric
  *      switch spine@400Gb: rack1 rack2                         rack2 --'
  *
- * The file describes the cluster, the job may have a part of it: words that are no host of the job are of no concern, and switches without any are left out.
+ * The file describes the cluster, the job may have a part of it: words that are no host of the job are of no concern, and switches without
+ * any are left out.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -51,7 +52,8 @@ static int bad_line(const struct fabric *f, const char *expected, const char *go
 		word[n] = isprint((unsigned char)got[n]) ? got[n] : '?';
 	word[n] = 0;
 	if (!n)
-		return err_set(TUTTI_ERR_CONFIG, "%.200s:%d: expected %s, got %s", f->path, f->line, expected, *got ? "a blank" : "the end of the line");
+		return err_set(TUTTI_ERR_CONFIG, "%.200s:%d: expected %s, got %s", f->path, f->line, expected,
+			       *got ? "a blank" : "the end of the line");
 	return err_set(TUTTI_ERR_CONFIG, "%.200s:%d: expected %s, got \"%s\"", f->path, f->line, expected, word);
 }
 
@@ -273,7 +275,8 @@ static int from_file(struct fabric *f)
 	f->sw = calloc(SWITCHES, sizeof *f->sw);
 	f->of = calloc((size_t)f->nhosts, sizeof *f->of);
 	f->by_name = malloc((size_t)f->nhosts * sizeof *f->by_name);
-	status = f->sw && f->of && f->by_name ? read_text(f->path, &text) : err_set(TUTTI_ERR_NOMEM, "no memory for a fabric of %d hosts", f->nhosts);
+	status = f->sw && f->of && f->by_name ? read_text(f->path, &text) :
+						err_set(TUTTI_ERR_NOMEM, "no memory for a fabric of %d hosts", f->nhosts);
 	if (!status) {
 		for (int h = 0; h < f->nhosts; h++) {
 			f->of[h].sw = -1;
@@ -307,7 +310,9 @@ static int by_net(const void *a, const void *b)
 /* One's own choice of address (169.254, fe80) says nothing about neighbours; InfiniBand's subnet prefix does. */
 static bool tells(const struct topo_record_nic *x)
 {
-	return x->family && x->prefix && !(x->family == '4' && x->addr[0] == 169 && x->addr[1] == 254) && !(x->family == '6' && x->addr[0] == 0xfe);
+	bool own4 = x->family == '4' && x->addr[0] == 169 && x->addr[1] == 254, own6 = x->family == '6' && x->addr[0] == 0xfe;
+
+	return x->family && x->prefix && !own4 && !own6;
 }
 
 static int host_keys(const struct topo_record *all, const struct host *h, int host, struct key *key)

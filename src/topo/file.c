@@ -27,7 +27,8 @@ int read_text(const char *path, char **text)
 	} while (got && n < FILE_MAX);
 	buf[n] = 0;
 	if (ferror(f) || strlen(buf) != n || n >= FILE_MAX) {
-		int status = ferror(f) ? err_sys("cannot read %.200s", path) : err_set(TUTTI_ERR_CONFIG, "%.200s: expected text of at most %d bytes", path, FILE_MAX);
+		int status = ferror(f) ? err_sys("cannot read %.200s", path) :
+					 err_set(TUTTI_ERR_CONFIG, "%.200s: expected text of at most %d bytes", path, FILE_MAX);
 
 		fclose(f);
 		free(buf);

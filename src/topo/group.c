@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Single linkage: the edges of a shortest spanning tree (Prim's, n^2 distances) are all that matters; cutting the long ones leaves the groups. */
+/*
+ * Single linkage: the edges of a shortest spanning tree (Prim's, n^2 distances) are all that matters; cutting the long ones leaves the
+ * groups.
+ */
 #include <base/err.h>
 #include <math.h>
 #include <stdlib.h>

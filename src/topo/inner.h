@@ -31,7 +31,10 @@ int build_finish(struct build *b, struct topo **t);
 /* topo_parse; where: the file it comes from, or NULL. */
 int parse_text(struct topo **t, const char *text, const char *where);
 
-/* "100Gb,1us", comma-separated, into e (0: not said). *end: what follows; NULL: it is as should be; else what should have stood there, at *end. */
+/*
+ * "100Gb,1us", comma-separated, into e (0: not said). *end: what follows; NULL: it is as should be; else what should have stood there, at
+ * *end.
+ */
 const char *parse_figures(const char *text, const char **end, struct edge *e);
 
 /* A whole file; free *text. */
@@ -80,7 +83,10 @@ int fabric_attach(struct build *b, const char *path, const struct topo_record *a
 enum { FIGURES = 48 };
 const char *figures(char text[FIGURES], enum topo_kind kind, double bandwidth, double latency);
 
-/* What folds: a number a place, equal for places that differ in nothing but rank numbers and names that do not matter. free it; NULL: no memory. */
+/*
+ * What folds: a number a place, equal for places that differ in nothing but rank numbers and names that do not matter. free it; NULL: no
+ * memory.
+ */
 uint64_t *topo_shapes(const struct topo *t);
 
 /* How many places from p on, siblings up to place end, are equal to p: at least 1. */

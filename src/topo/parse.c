@@ -152,8 +152,9 @@ static int read_counts(struct parse *s, struct level *l)
 /* ---- figures ---------------------------------------------------------------------------------------------------- */
 
 static const struct unit { const char *name; double factor; bool time; } units[] = {
-	{ "kb", 1e3 / 8, 0 }, { "Mb", 1e6 / 8, 0 }, { "Gb", 1e9 / 8, 0 }, { "Tb", 1e12 / 8, 0 }, { "kB", 1e3, 0 }, { "MB", 1e6, 0 }, { "GB", 1e9, 0 },
-	{ "TB", 1e12, 0 }, { "ns", 1e-9, 1 }, { "us", 1e-6, 1 }, { "ms", 1e-3, 1 }, { "s", 1, 1 },
+	{ "kb", 1e3 / 8, 0 }, { "Mb", 1e6 / 8, 0 }, { "Gb", 1e9 / 8, 0 }, { "Tb", 1e12 / 8, 0 },
+	{ "kB", 1e3, 0 }, { "MB", 1e6, 0 }, { "GB", 1e9, 0 }, { "TB", 1e12, 0 },
+	{ "ns", 1e-9, 1 }, { "us", 1e-6, 1 }, { "ms", 1e-3, 1 }, { "s", 1, 1 },
 };
 
 static const struct unit *unit_of(const char *p, size_t n)
@@ -230,7 +231,8 @@ static int check_total(struct parse *s, struct level *l, const char *at)
 	total *= l->n == 1 ? parents : 1;
 	s->places += total;
 	if (total < 1 || total > TOPO_RANKS_MAX || s->places >= TOPO_PLACES_MAX)
-		return wrong(s, at, "1..%d of %s in all, and at most %d places, not %lld", TOPO_RANKS_MAX, topo_kinds[l->kind], TOPO_PLACES_MAX, (long long)total);
+		return wrong(s, at, "1..%d of %s in all, and at most %d places, not %lld", TOPO_RANKS_MAX, topo_kinds[l->kind],
+			     TOPO_PLACES_MAX, (long long)total);
 	l->total = (int)total;
 	return TUTTI_OK;
 }
@@ -262,14 +264,16 @@ static int read_level(struct parse *s)
 
 static int read_all(struct parse *s)
 {
+	enum topo_kind last;
 	char below[80];
 	int status;
 
 	for (s->p = blanks(s->text); *s->p; s->p = blanks(s->p))
 		if ((status = read_level(s)))
 			return status;
-	if (s->nest < 0 || s->level[s->nest].kind != TOPO_RANK)
-		return wrong(s, s->p, "%s: a topology ends with ranks", list_below(s->nest < 0 ? TOPO_FABRIC : s->level[s->nest].kind, below, sizeof below));
+	last = s->nest < 0 ? TOPO_FABRIC : s->level[s->nest].kind;
+	if (last != TOPO_RANK)
+		return wrong(s, s->p, "%s: a topology ends with ranks", list_below(last, below, sizeof below));
 	return TUTTI_OK;
 }
 

@@ -8,8 +8,8 @@
  *            2 x nic (25 Gb/s, 5 us)
  *            8 x rank (20 GB/s, 200 ns): 0-7
  *
- * Neighbours are folded when they and all below them are equal but for rank numbers, their own names, and the names of switches and nodes. What is below
- * stands there once, with the ranks of the first of them.
+ * Neighbours are folded when they and all below them are equal but for rank numbers, their own names, and the names of switches and nodes.
+ * What is below stands there once, with the ranks of the first of them.
  */
 #include <base/err.h>
 #include <stdlib.h>
@@ -31,7 +31,8 @@ static void scaled(char *text, size_t cap, double v, const char *const *units, i
 
 const char *figures(char text[FIGURES], enum topo_kind kind, double bandwidth, double latency)
 {
-	static const char *const bits[] = { "b/s", "kb/s", "Mb/s", "Gb/s", "Tb/s" }, *const bytes[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s" };
+	static const char *const bits[] = { "b/s", "kb/s", "Mb/s", "Gb/s", "Tb/s" };
+	static const char *const bytes[] = { "B/s", "kB/s", "MB/s", "GB/s", "TB/s" };
 	static const char *const times[] = { "ns", "us", "ms", "s" };
 	bool network = kind == TOPO_SWITCH || kind == TOPO_NODE || kind == TOPO_NIC;
 	char rate[20] = "", time[20] = "";

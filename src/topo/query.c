@@ -24,7 +24,8 @@ int32_t topo_common(const struct topo *t, int a, int b)
 int topo_path(const struct topo *t, int a, int b, struct topo_hop hop[TOPO_PATH])
 {
 	bool far = t->node[a] != t->node[b];
-	int32_t from = far ? t->node[a] : t->rank[a], to = far ? t->node[b] : t->rank[b], top = common(t->place, from, to), down[TOPO_DEPTH];
+	int32_t from = far ? t->node[a] : t->rank[a], to = far ? t->node[b] : t->rank[b];
+	int32_t top = common(t->place, from, to), down[TOPO_DEPTH];
 	int n = 0, ndown = 0;
 
 	if (far && t->nic[a] >= 0)

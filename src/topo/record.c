@@ -16,15 +16,17 @@ static bool nic_is_legal(const struct topo_record_nic *x)
 
 int record_check(const struct topo_record *r, int rank)
 {
-	bool legal = r->magic == TOPO_RECORD_MAGIC && r->nnics <= TOPO_RECORD_NICS && r->ngpus <= TOPO_RECORD_GPUS && memchr(r->host, 0, sizeof r->host) &&
-		number_is_legal(r->package) && number_is_legal(r->numa) && number_is_legal(r->core);
+	bool legal = r->magic == TOPO_RECORD_MAGIC && r->nnics <= TOPO_RECORD_NICS && r->ngpus <= TOPO_RECORD_GPUS &&
+		memchr(r->host, 0, sizeof r->host) && number_is_legal(r->package) && number_is_legal(r->numa) && number_is_legal(r->core);
 
 	for (int i = 0; legal && i < r->nnics; i++)
 		legal = nic_is_legal(&r->nic[i]);
 	for (int i = 0; legal && i < r->ngpus; i++)
 		legal = number_is_legal(r->gpu[i].package) && number_is_legal(r->gpu[i].numa);
-	return legal ? TUTTI_OK :
-		       err_set(TUTTI_ERR_MISMATCH, "rank %d sent a description of its machine that this version cannot read: is it another version of tutti?", rank);
+	if (legal)
+		return TUTTI_OK;
+	return err_set(TUTTI_ERR_MISMATCH, "rank %d sent a description of its machine that this version cannot read: is it another version "
+		       "of tutti?", rank);
 }
 
 /* ---- machines --------------------------------------------------------------------------------------------------- */

@@ -11,17 +11,21 @@
  *      |  [0] [1] [2] [3] [4] [5]   |
  *      +----------------------------+
  *
- * Sizes are found from the inside to the outside, then boxes are drawn from the outside to the inside. When there are many places, neighbours that are
- * equal are drawn once, as a stack with their number.
+ * Sizes are found from the inside to the outside, then boxes are drawn from the outside to the inside. When there are many places,
+ * neighbours that are equal are drawn once, as a stack with their number.
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <topo/inner.h>
 
-enum { PAD = 8, LABEL = 18, STUB = 18, TICK = 6, ROW = 320, LEAF_H = 22, LETTER = 7, SMALL = 6, STACK = 6, MANY = 600, KEEP = 3, TEXT = 96 };
+enum { PAD = 8, LABEL = 18, STUB = 18, TICK = 6, ROW = 320, LEAF_H = 22, LETTER = 7, SMALL = 6, STACK = 6, TEXT = 96 };
 
-static const char *const fill[TOPO_KINDS] = { "#f6f8fa", "#dfe9f5", "#eef3e6", "#fdf3d8", "#fbe6cf", "#f4efe9", "#ffffff", "#cfe3f7", "#e3d7f3" };
+enum { MANY = 600, KEEP = 3 };          /* from so many places on, more than these few neighbours become one */
+
+static const char *const fill[TOPO_KINDS] = {
+	"#f6f8fa", "#dfe9f5", "#eef3e6", "#fdf3d8", "#fbe6cf", "#f4efe9", "#ffffff", "#cfe3f7", "#e3d7f3"
+};
 
 struct box { int32_t x, y, w, h, n; };          /* x, y: within the parent's; n: for how many it stands, 0: it is not drawn */
 
@@ -176,8 +180,8 @@ static void draw_box(const struct svg *s, int32_t p, int32_t x, int32_t y)
 	bool leaf = s->t->place[p].kind >= TOPO_RANK;
 
 	for (int i = b->n > 1 ? 2 : 0; i >= 0; i--)
-		fprintf(s->f, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"3\" fill=\"%s\"/>\n", x + i * STACK / 2, y + i * STACK / 2, b->w, b->h,
-			fill[s->t->place[p].kind]);
+		fprintf(s->f, "<rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"3\" fill=\"%s\"/>\n", x + i * STACK / 2,
+			y + i * STACK / 2, b->w, b->h, fill[s->t->place[p].kind]);
 	label(s, p, text);
 	fprintf(s->f, leaf ? "<text x=\"%d\" y=\"%d\">" : "<text class=\"k\" x=\"%d\" y=\"%d\">", x + PAD, y + 15);
 	put_text(s->f, text);
@@ -225,7 +229,8 @@ static void draw_all(const struct svg *s)
 	fprintf(s->f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">\n", w, h, w, h);
 	fputs("<style>rect{stroke:#57606a}text{font:12px monospace;fill:#24292f}.k{font-weight:bold}.e{font-size:10px;fill:#57606a}"
 	      "path{stroke:#57606a;stroke-width:2}</style>\n", s->f);
-	fprintf(s->f, "<title>%d ranks</title>\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\" style=\"stroke:none\"/>\n", s->t->nranks, w, h);
+	fprintf(s->f, "<title>%d ranks</title>\n<rect width=\"%d\" height=\"%d\" fill=\"#ffffff\" style=\"stroke:none\"/>\n",
+		s->t->nranks, w, h);
 	draw(s, 0, PAD, PAD);
 	fputs("</svg>\n", s->f);
 }

@@ -5,8 +5,8 @@
  *      fabric -- switch -- node --+-- nic
  *                                 +-- package -- numa -- core -- rank
  *
- * Any floor between the fabric and a rank may be missing, switches may be nested. Every place hangs on its parent by an edge with a latency and a
- * bandwidth. It may come from hwloc's discovery, a file or one line of text; nothing above can tell which.
+ * Any floor between the fabric and a rank may be missing, switches may be nested. Every place hangs on its parent by an edge with a latency
+ * and a bandwidth. It may come from hwloc's discovery, a file or one line of text; nothing above can tell which.
  *
  * Places stand in the order of a walk through the tree: a parent, then each child with all that is below it. So the places below p are
  * p + 1 ... end - 1, and the children of p are met by  for (c = p + 1; c < place[p].end; c = place[c].end).
@@ -36,7 +36,7 @@ struct topo {
 	const struct topo_place *place;
 	const int32_t *rank;            /* rank r's place, of kind TOPO_RANK */
 	const int32_t *node;            /* the node that rank r is on (the root when there is none) */
-	const int32_t *nic;             /* the NIC of its node that rank r uses: the nearest, in turn among equally near ones; -1: none is known */
+	const int32_t *nic;             /* the NIC of its node that rank r uses: the nearest, equally near ones in turn; -1: none */
 };
 
 extern const char *const topo_kinds[TOPO_KINDS];        /* "fabric" ... */
@@ -48,17 +48,18 @@ extern const char *const topo_kinds[TOPO_KINDS];        /* "fabric" ... */
  *
  *      switch:2@100Gb,1us node:8 nic:2@25Gb,5us rank:8@20GB,200ns
  *
- * means: below the fabric 2 switches, below each 8 nodes, in each 2 NICs and 8 ranks. Kinds: switch (may be repeated), node, package, numa, core,
- * rank; nic and gpu hang beside what the next word says. "rank:8,8,4" gives each parent a count of its own, in order. Figures are those of the edge up to
- * the parent: a bandwidth (kb Mb Gb Tb: bits a second; kB MB GB TB: bytes a second; powers of 1000), a latency (ns us ms s), or both.
- * Ranks are numbered in the order of the tree. TUTTI_ERR_CONFIG for a bad text, with what was expected, what came, and the column.
+ * means: below the fabric 2 switches, below each 8 nodes, in each 2 NICs and 8 ranks. Kinds: switch (may be repeated), node, package, numa,
+ * core, rank; nic and gpu hang beside what the next word says. "rank:8,8,4" gives each parent a count of its own, in order. Figures are
+ * those of the edge up to the parent: a bandwidth (kb Mb Gb Tb: bits a second; kB MB GB TB: bytes a second; powers of 1000), a latency (ns
+ * us ms s), or both. Ranks are numbered in the order of the tree. TUTTI_ERR_CONFIG for a bad text, with what was expected, what came, and
+ * the column.
  */
 int topo_parse(struct topo **t, const char *text);
 
 /*
- * From wherever a topology is described: text as above, or a file when the word begins with '@', contains '/' or ends in ".xml" or ".topo". A file holds text as
- * above, or hwloc's XML of one machine, whose cores then get a rank each in turn. nranks: how many ranks it must have; 0: as many as it says,
- * a machine one a core. A mistake in a file comes with the file's name and the line.
+ * From wherever a topology is described: text as above, or a file when the word begins with '@', contains '/' or ends in ".xml" or ".topo".
+ * A file holds text as above, or hwloc's XML of one machine, whose cores then get a rank each in turn. nranks: how many ranks it must have;
+ * 0: as many as it says, a machine one a core. A mistake in a file comes with the file's name and the line.
  */
 int topo_open(struct topo **t, const char *source, int nranks);
 
@@ -72,8 +73,8 @@ int topo_machine(struct topo **t, int nranks);
  *      rank 1: topo_discover --> record  --- all-gather --->  topo_from_records, on every rank: the same tree
  *      ...                             /
  *
- * A record is bytes from another rank: topo_from_records checks all of them (TUTTI_ERR_MISMATCH, naming the rank). Packages, NUMA nodes and cores are
- * numbered as the whole machine has them, whatever part of it a rank may use; -1: not known, or the rank may use several.
+ * A record is bytes from another rank: topo_from_records checks all of them (TUTTI_ERR_MISMATCH, naming the rank). Packages, NUMA nodes and
+ * cores are numbered as the whole machine has them, whatever part of it a rank may use; -1: not known, or the rank may use several.
  */
 enum { TOPO_RECORD_MAGIC = 0x54550001, TOPO_RECORD_NICS = 8, TOPO_RECORD_GPUS = 8, TOPO_RECORD_HOST = 64, TOPO_RECORD_NIC = 20 };
 
@@ -100,13 +101,14 @@ _Static_assert(sizeof(struct topo_record) <= 512, "every rank holds one of every
 int topo_discover(struct topo_record *mine);
 
 /*
- * Ranks are grouped by machine, nodes stand in the order of their first ranks. fabric: a file that says which switches there are, "" for none:
+ * Ranks are grouped by machine, nodes stand in the order of their first ranks. fabric: a file that says which switches there are, "" for
+ * none:
  *
  *      switch rack1@100Gb,2us: hostA hostB 10.1.0.0/24
  *      switch spine@400Gb: rack1 rack2
  *
- * A word behind the colon is a switch named above, a host's name (TUTTI_NODE's, too), or a subnet that one of the host's addresses is in. Without a file,
- * nodes whose NICs share a subnet are below one switch, if not all of them do.
+ * A word behind the colon is a switch named above, a host's name (TUTTI_NODE's, too), or a subnet that one of the host's addresses is in.
+ * Without a file, nodes whose NICs share a subnet are below one switch, if not all of them do.
  */
 int topo_from_records(struct topo **t, const struct topo_record *all, int nranks, const char *fabric);
 
@@ -121,19 +123,19 @@ uint64_t topo_digest(const struct topo *t);
 int32_t topo_common(const struct topo *t, int a, int b);
 
 /*
- * The edges that a message from rank a to rank b crosses, in order; an edge is named by the place at its lower end. On one node they lead from a's place
- * up to the common one and down to b's; between nodes out of a's NIC (when one is known), from the node up through the switches, and down likewise.
- * Returns how many; 0 for a == b.
+ * The edges that a message from rank a to rank b crosses, in order; an edge is named by the place at its lower end. On one node they lead
+ * from a's place up to the common one and down to b's; between nodes out of a's NIC (when one is known), from the node up through the
+ * switches, and down likewise. Returns how many; 0 for a == b.
  */
 struct topo_hop { int32_t place; bool up; };
 enum { TOPO_PATH = 2 * TOPO_DEPTH };
 int topo_path(const struct topo *t, int a, int b, struct topo_hop hop[TOPO_PATH]);
 
 /*
- * How ranks are grouped: level 0 are the nodes, then each floor of switches outward. A level that says nothing is left out: all ranks in one unit, or
- * each unit the same as one of the level below (below the first: the ranks themselves). unit[r] is rank r's unit; units are numbered in the
- * order of their first ranks, and each lies within one of the next level. Returns how many units the level has; 0: there is no such level;
- * or TUTTI_ERR_NOMEM.
+ * How ranks are grouped: level 0 are the nodes, then each floor of switches outward. A level that says nothing is left out: all ranks in
+ * one unit, or each unit the same as one of the level below (below the first: the ranks themselves). unit[r] is rank r's unit; units are
+ * numbered in the order of their first ranks, and each lies within one of the next level. Returns how many units the level has; 0: there is
+ * no such level; or TUTTI_ERR_NOMEM.
  */
 int topo_units(const struct topo *t, int level, int32_t *unit);
 
@@ -146,10 +148,10 @@ void topo_svg(FILE *f, const struct topo *t);
 /* ---- finding groups in what was measured ------------------------------------------------------------------------ */
 
 /*
- * n nodes, distance(ctx, a, b) from a to b (seconds, say; of two directions the longer counts; not above 0, or not a number: not known, far).
- * Nodes are in one group when a chain of near neighbours joins them: near is what is below the widest gap among the distances that join everything (single
- * linkage), provided that beyond the gap they are at least `factor` (2 is good) times as long, and that most nodes have a neighbour. group[i]: from 0, in order
- * of first nodes. Returns how many groups; 1: there is no clear gap; or TUTTI_ERR_NOMEM.
+ * n nodes, distance(ctx, a, b) from a to b (seconds, say; of two directions the longer counts; not above 0, or not a number: not known,
+ * far). Nodes are in one group when a chain of near neighbours joins them: near is what is below the widest gap among the distances that
+ * join everything (single linkage), provided that beyond the gap they are at least `factor` (2 is good) times as long, and that most nodes
+ * have a neighbour. group[i]: from 0, in order of first nodes. Returns how many groups; 1: there is no clear gap; or TUTTI_ERR_NOMEM.
  */
 int topo_group(int n, double (*distance)(void *ctx, int a, int b), void *ctx, double factor, int32_t *group);
 #endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the ranks are, and what is chosen there. Of a cell of the table, the first that says something counts:
+ *
+ *      measured by `tutti tune`        the cache of rank 0
+ *      projected by the model          where there are several machines: within one, the rules know more
+ *      nothing                         the rules (src/plan/choose.c)
+ */
+#include <base/clock.h>
+#include <comm/comm.h>
+#include <plan/project.h>
+#include <stdlib.h>
+
+int scene_make(struct tutti_comm *c, const struct topo_record *records)
+{
+	struct topo *t;
+	int status = *c->config.topology ? topo_open(&t, c->config.topology, c->nranks) : topo_from_records(&t, records, c->nranks, c->config.fabric);
+	if (status)
+		return status;
+	c->topo = t;
+	costs_default(&c->costs);
+	return sim_shape(&c->shape, t);
+}
+
+static void overlay(struct plan_table *t, const struct plan_table *measured)
+{
+	for (int k = 0; k < COLLS; k++)
+		for (int o = 0; o < 2; o++)
+			for (int i = 0; i < PLAN_SIZES; i++)
+				if (measured->cell[k][o][i].algo)
+					t->cell[k][o][i] = measured->cell[k][o][i];
+}
+
+static bool one_machine(const struct topo *t)
+{
+	for (int r = 1; r < t->nranks; r++)
+		if (t->node[r] != t->node[0])
+			return false;
+	return true;
+}
+
+/* Rank 0's. What has just been measured is no worse than what the cache holds of it, rounded, if it could be written at all. */
+static int table_make(struct tutti_comm *c, struct plan_table *t)
+{
+	const struct scene scene = { c->topo, c->shape, &c->costs };
+	const struct costs found = c->costs;
+	struct plan_table measured;
+	bool known = c->calibrated;
+	int status = TUTTI_OK;
+	comm_recall(c, &measured);
+	if (known) {
+		c->costs = found;
+		c->calibrated = true;
+	}
+	c->calibrate = !c->calibrated && c->config.calibrate_ms > 0;
+	if (!one_machine(c->topo) && !c->calibrate)
+		status = project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
+	if (!status)
+		overlay(t, &measured);
+	return status;
+}
+
+/* calibrate: milliseconds, 0 for no. */
+struct agreed { uint64_t digest; int64_t calibrated, calibrate; struct costs costs; struct plan_table table; };
+
+/* Rank 0's is for all; and everybody's topology must be the same. */
+static int take(struct tutti_comm *c, const struct agreed *all)
+{
+	for (int r = 1; r < c->nranks; r++)
+		if (all[r].digest != all[0].digest)
+			return err_set(TUTTI_ERR_MISMATCH, "ranks 0 and %d see different topologies: TUTTI_TOPOLOGY and TUTTI_FABRIC must say the same everywhere", r);
+	int status = plan_table_check(&all[0].table);
+	if (status)
+		return status;
+	*c->table = all[0].table;
+	c->costs = all[0].costs;
+	c->calibrated = all[0].calibrated;
+	c->calibrate = all[0].calibrate > 0;
+	c->config.calibrate_ms = all[0].calibrate;
+	return TUTTI_OK;
+}
+
+int scene_agree(struct tutti_comm *c, int64_t deadline)
+{
+	if (c->nranks == 1)
+		return TUTTI_OK;
+	struct agreed *all = calloc((size_t)c->nranks + 1, sizeof(*all)), *mine = all ? &all[c->nranks] : NULL;
+	c->table = c->table ? c->table : calloc(1, sizeof(*c->table));
+	int status = all && c->table ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for the plans of %d ranks", c->nranks);
+	if (!status) {
+		mine->digest = topo_digest(c->topo);
+		status = c->rank ? TUTTI_OK : table_make(c, &mine->table);
+		mine->costs = c->costs;
+		mine->calibrated = c->calibrated;
+		mine->calibrate = c->calibrate ? c->config.calibrate_ms : 0;
+	}
+	if (!status)
+		status = boot_allgather(c->boot, mine, all, sizeof(*mine), deadline);
+	if (!status)
+		status = take(c, all);
+	free(all);
+	return status;
+}
+
+int scene_calibrate(struct tutti_comm *c, int64_t deadline)
+{
+	if (!c->calibrate)
+		return TUTTI_OK;
+	int status = comm_learn(c, c->config.calibrate_ms);
+	if (!status)
+		status = scene_agree(c, deadline);
+	return status ? status : comm_force(c, NULL);   /* drops the measurement's own plans, on every rank all of them */
+}
