@@ -55,7 +55,7 @@ static const struct command commands[] = {
 	  "  tutti plan simulate all_reduce --size 64M --topology \"node:16 nic:2@100Gb,2us numa:2 rank:4\"\n"
 	  "  tutti plan explain all_reduce --topology \"node:8 nic:1@25Gb,5us rank:8\"\n"
 	  "  tutti plan simulate broadcast chain --topology \"node:4 nic:1@25Gb,5us rank:1\" --svg chain.svg", plan_args },
-	{ "tune", tool_tune, "measure what things cost, and which algorithm is the fastest", "[OPTION...] [COLLECTIVE...]",
+	{ "tune", tool_tune, "measure costs, and which algorithm is the fastest", "[OPTION...] [COLLECTIVE...]",
 	  "Measures latencies and rates between the ranks, then, for each COLLECTIVE (all_reduce, reduce_scatter, all_gather, broadcast and reduce, when none is "
 	  "named) and size, the candidates that the model thinks the fastest. What it finds is kept in the folder that TUTTI_CACHE names; later jobs with as "
 	  "many ranks, placed in the same way, on the same kind of machine and with the same transports find it there when they start. With --ranks it starts "
