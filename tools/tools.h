@@ -4,12 +4,13 @@
 #define TOOLS_TOOLS_H
 #include <tools/args.h>
 
-extern const struct arg run_args[], perf_args[], info_args[], plan_args[];
+extern const struct arg run_args[], perf_args[], info_args[], plan_args[], tune_args[];
 
 int tool_run(int argc, char **argv);
 int tool_perf(int argc, char **argv);
 int tool_info(int argc, char **argv);
 int tool_plan(int argc, char **argv);
+int tool_tune(int argc, char **argv);
 
 /* Print the help of a command on stdout. */
 void tool_help(const char *name);

@@ -3,6 +3,7 @@
  * What rank 0 remembers of jobs of this kind, and what the ranks learn when it remembers nothing; and plans that are forced while they are measured.
  * Only rank 0 touches the cache.
  */
+#include <base/clock.h>
 #include <base/log.h>
 #include <comm/comm.h>
 #include <limits.h>
@@ -87,12 +88,17 @@ int comm_force(struct tutti_comm *c, const struct plan_cell *cell)
 {
 	const struct algo *a = cell ? plan_cell_algo(cell) : NULL;
 	engine_enter(&c->engine);
+	int status = engine_wait(&c->engine, NULL, CLOCK_NEVER);        /* a call is over for its caller while it still sends from scratch */
+	if (!status)
+		engine_reap(&c->engine);        /* or its plan would stay, on this rank and not on another */
 	plans_drop_idle(&c->plans);
+	if (status < 0)
+		comm_error(c, status);
 	engine_leave(&c->engine);
 	free(c->forced);
 	c->forced = NULL;
-	if (!a)
-		return TUTTI_OK;
+	if (!a || status)
+		return status;
 	c->forced = calloc(1, sizeof *c->forced);
 	if (!c->forced)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for a table of plans");

@@ -109,8 +109,5 @@ int scene_calibrate(struct tutti_comm *c, int64_t deadline)
 	int status = comm_learn(c, c->config.calibrate_ms);
 	if (!status)
 		status = scene_agree(c, deadline);
-	engine_enter(&c->engine);
-	plans_drop_idle(&c->plans);     /* the measurement's own */
-	engine_leave(&c->engine);
-	return status;
+	return status ? status : comm_force(c, NULL);   /* drops the measurement's own plans, on every rank all of them */
 }

@@ -131,8 +131,7 @@ int engine_start(struct engine *e, struct plan *plan, const void *in, void *out,
 	return TUTTI_OK;
 }
 
-/* Take finished runs that nobody looks at out of the list. */
-static void reap(struct engine *e)
+void engine_reap(struct engine *e)
 {
 	struct run **p = &e->runs;
 	while (*p) {
@@ -152,7 +151,7 @@ void engine_drop(struct engine *e, struct run *r)
 	r->held = false;
 	if (e->status)
 		return;         /* a failed engine keeps its runs until it is closed */
-	reap(e);
+	engine_reap(e);
 }
 
 int engine_progress(struct engine *e, bool all)

@@ -51,6 +51,9 @@ void engine_leave(struct engine *e);
 int engine_start(struct engine *e, struct plan *plan, const void *in, void *out, struct run **run);
 void engine_drop(struct engine *e, struct run *run);
 
+/* Take finished runs that nobody looks at out of the list: their plans are idle then. engine_drop does; others may finish after it. */
+void engine_reap(struct engine *e);
+
 /* Move everything once (all: transports without endpoints, too); positive when anything moved. */
 int engine_progress(struct engine *e, bool all);
 
