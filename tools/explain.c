@@ -53,13 +53,15 @@ static double whole(const struct table *t, int i)
 
 static void print_line(const struct table *t, int i)
 {
-	const struct candidate *c = explain_best(t->list, t->n, i, NULL), *second = explain_best(t->list, t->n, i, c);
+	const struct candidate *c = project_best(t->list, t->n, i, false, NULL), *second = project_best(t->list, t->n, i, false, c);
 	const struct perf_coll *perf = perf_coll_find(coll_rows[t->coll].name);
 	char size[24], slice[24], time[24], limit[128], runner[48] = "none";
 	double bus = c->seconds[i] > 0 ? perf_busbw_factor(perf->factor, t->scene.topo->nranks) * whole(t, i) / c->seconds[i] / 1e9 : 0;
 
-	if (second)
+	if (second && second->seconds[i] > c->seconds[i] * 1.005)
 		snprintf(runner, sizeof runner, "%s +%.0f %%", second->algo->name, 100 * (second->seconds[i] / c->seconds[i] - 1));
+	else if (second)
+		snprintf(runner, sizeof runner, "%s +0 %%", second->algo->name);
 	explain_limit(limit, sizeof limit, &c->result[i], t->coll == COLL_BARRIER ? 0 : plan_size(i), t->scene.topo);
 	printf("%10s  %-20s %2d %2d %8s %12s %9.3f  %-30s %6.2f  %s\n", bytes_text(size, sizeof size, whole(t, i)), c->algo->name, c->channels,
 	       c->pieces, bytes_text(slice, sizeof slice, (double)c->slice), time_text(time, sizeof time, c->seconds[i]), bus, runner,

@@ -38,12 +38,3 @@ int explain_limit(char *buf, size_t cap, const struct sim_result *r, uint64_t by
 	share(part, sizeof part, (double)r->node_bytes / (double)bytes, nodes_of(topo), topo->nranks);
 	return snprintf(buf, cap, "%s, busy %.0f %%: %s the bytes cross it", r->busiest, r->busy * 100, part);
 }
-
-const struct candidate *explain_best(const struct candidate *list, int n, int size, const struct candidate *but)
-{
-	const struct candidate *best = NULL;
-	for (int i = 0; i < n; i++)
-		if ((!but || list[i].algo != but->algo) && (!best || list[i].seconds[size] < best->seconds[size]))
-			best = &list[i];
-	return best;
-}

@@ -9,7 +9,4 @@
  * time". bytes: of one rank's count. Returns what snprintf returns.
  */
 int explain_limit(char *buf, size_t cap, const struct sim_result *r, uint64_t bytes, const struct topo *topo);
-
-/* The fastest of the candidates at plan_size(size), and the fastest that is another algorithm; NULL: there is none. */
-const struct candidate *explain_best(const struct candidate *list, int n, int size, const struct candidate *but);
 #endif

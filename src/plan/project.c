@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define KI 1024u
+enum { CLOSE = 3 };      /* percent */
 
 /* How much is tried, by effort. steps: of all ranks together; more are too slow to simulate there. */
 static const struct effort {
@@ -15,7 +16,7 @@ static const struct effort {
 	double steps;
 } efforts[] = {
 	{ { 1, 2 }, { 1, 8 }, { 128 * KI }, 2e5 },
-	{ { 1, 2, 4 }, { 1, 4, 16 }, { 32 * KI, 128 * KI }, 1e8 },
+	{ { 1, 2, 4 }, { 1, 4, 16 }, { 128 * KI, 32 * KI }, 1e8 },
 };
 
 /* ---- candidates -------------------------------------------------------------------------------------------------------- */
@@ -114,19 +115,25 @@ int project_candidates(struct candidate **list, int *n, enum coll coll, const st
 
 static int log2_of(size_t x) { return 63 - __builtin_clzll(x); }
 
-/* The fastest of those allowed, and the fastest that is another algorithm. */
-static struct plan_cell best(const struct candidate *list, int n, bool ordered, int size)
+const struct candidate *project_best(const struct candidate *list, int n, int size, bool ordered, const struct candidate *but)
 {
-	const struct candidate *first = NULL, *second = NULL;
+	const struct candidate *best = NULL;
 	for (int i = 0; i < n; i++)
-		if ((!ordered || list[i].algo->ordered) && (!first || list[i].seconds[size] < first->seconds[size]))
-			first = &list[i];
-	for (int i = 0; first && i < n; i++)
-		if ((!ordered || list[i].algo->ordered) && list[i].algo != first->algo && (!second || list[i].seconds[size] < second->seconds[size]))
-			second = &list[i];
+		if ((!ordered || list[i].algo->ordered) && (!but || list[i].algo != but->algo) && (!best || list[i].seconds[size] < best->seconds[size]))
+			best = &list[i];
+	for (int i = 0; best && i < n; i++)
+		if ((!ordered || list[i].algo->ordered) && (!but || list[i].algo != but->algo) && list[i].seconds[size] * 100 <= best->seconds[size] * (100 + CLOSE))
+			return &list[i];
+	return best;
+}
+
+static struct plan_cell cell_of(const struct candidate *list, int n, bool ordered, int size)
+{
+	const struct candidate *first = project_best(list, n, size, ordered, NULL), *second = first ? project_best(list, n, size, ordered, first) : NULL;
 	if (!first)
 		return (struct plan_cell){ 0 };
 	double loss = second && first->seconds[size] > 0 ? 1000 * (second->seconds[size] / first->seconds[size] - 1) : UINT16_MAX;
+	loss = loss > 0 ? loss : 0;
 	return (struct plan_cell){ .algo = (uint8_t)(first->algo - algo_table + 1), .channels = (uint8_t)first->channels, .pieces = (uint8_t)first->pieces,
 		.slice = (uint8_t)log2_of(first->slice), .source = PLAN_MODEL, .runner_up = second ? (uint8_t)(second->algo - algo_table + 1) : 0,
 		.loss = loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX, .seconds = (float)first->seconds[size] };
@@ -143,7 +150,7 @@ int project_table(struct plan_table *t, const struct scene *s, int effort, int64
 			break;
 		for (int o = 0; o < 2; o++)
 			for (int i = 0; i < PLAN_SIZES; i++)
-				t->cell[k][o][i] = best(list, n, o, i);
+				t->cell[k][o][i] = cell_of(list, n, o, i);
 		free(list);
 	}
 	return status == TUTTI_ERR_TIMEOUT ? TUTTI_OK : status;

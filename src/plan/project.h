@@ -27,6 +27,13 @@ struct candidate {
  */
 int project_candidates(struct candidate **list, int *n, enum coll coll, const struct scene *s, int effort, int64_t deadline);
 
+/*
+ * The best at plan_size(size), of those that keep order if need be, and of other algorithms than but's if there is one. NULL: there is none. Of those within 3 percent of the
+ * fastest the first counts: the model is no better than that, and the list begins with what is kindest to switches (a ring has one sender a receiver), one channel and
+ * long slices.
+ */
+const struct candidate *project_best(const struct candidate *list, int n, int size, bool ordered, const struct candidate *but);
+
 /* Fill t's cells of the collectives that are through before the deadline, all_reduce first; the others are left as they are. */
 int project_table(struct plan_table *t, const struct scene *s, int effort, int64_t deadline);
 #endif
