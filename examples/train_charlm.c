@@ -75,6 +75,13 @@ static void check(const struct trainer *t, int status)
 		die(t, "%s", tutti_last_error(t->comm));
 }
 
+/* All of them, once rank 0 has said why: a launcher ends the others as soon as one has gone. */
+static void leave(const struct trainer *t)
+{
+	tutti_barrier(t->comm);
+	exit(1);
+}
+
 /* ---- the text: rank 0 reads it, all get it ---- */
 
 static void share_text(struct trainer *t)
@@ -91,7 +98,7 @@ static void share_text(struct trainer *t)
 	if (length == 0) {
 		if (t->rank == 0 && t->text.bytes)
 			fprintf(stderr, "train_charlm: the text is empty\n");
-		exit(1);
+		leave(t);
 	}
 	if (t->rank != 0)
 		t->text = (struct text){ .bytes = malloc(length), .length = length };
@@ -101,7 +108,7 @@ static void share_text(struct trainer *t)
 	if (text_index(&t->text, CONTEXT, why, sizeof why) < 0) {
 		if (t->rank == 0)
 			fprintf(stderr, "train_charlm: %s: %s\n", t->o.text ? t->o.text : TEXT_FORTUNES, why);
-		exit(1);
+		leave(t);
 	}
 }
 

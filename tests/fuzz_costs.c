@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A file of costs: refused in words, or costs whose text gives the same text again. Half of the inputs are lines put into a good file, which are hard to guess. */
+/*
+ * A file of costs: refused in words, or costs whose text gives the same text again. Half of the inputs are lines put into a good file,
+ * which are hard to guess.
+ */
 #include <base/err.h>
 #include <model/model.h>
 #include <stdlib.h>
@@ -48,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(line);
 	costs_default(&c);
 	good = print(&c);
-	char *next = strchr(good, '\n') + 1;            /* in place of the first line: the key that it begins with is there, the value is the input's */
+	/* in place of the first line: the key that it begins with is there, the value is the input's */
+	char *next = strchr(good, '\n') + 1;
 	size_t n = strlen(next) + size + 32;
 	all = malloc(n);
 	snprintf(all, n, "core.latency = %s\n%s", line, next);

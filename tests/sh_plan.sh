@@ -34,6 +34,10 @@ plan 0 "simulate: compare all" '^recursive_doubling +[0-9.]+ +[0-9.]+ ' simulate
 plan 0 "simulate: hierarchical algorithms, too" '^hier_ring +' simulate all_reduce -t "$four"
 plan 0 "simulate: a set of blocks is the larger buffer" '^all_gather direct: 4 ranks on 2 nodes, 1 MiB,' simulate all_gather direct -t "$four" --size 1M
 plan 0 "simulate: what is too large is left out, and said" 'left out: all_reduce ring for 20000 ranks is too large' simulate all_reduce -t "node:20000 rank:1" --size 8
+plan 0 "simulate: one schedule stands for very many" '^messages +[0-9]{6}' simulate all_reduce circulant -t "node:12000 rank:1" --size 1M
+plan 0 "simulate: a drawing of many ranks" '^written: .*many.svg' simulate all_reduce tree -t "node:13 rank:8" --svg "$tap_dir/many.svg"
+grep -q '64 of 104 ranks are drawn' "$tap_dir/many.svg" && [ "$(grep -c '>rank [0-9]*</text>' "$tap_dir/many.svg")" -eq 64 ] && grep -q '>rank 103<' "$tap_dir/many.svg"
+ok $? "the drawing says that it shows 64 of them"
 plan 0 "simulate: a drawing and a trace" '^written: .*trace.json' simulate reduce binomial -t "$four" --pieces 3 --root 1 --trace "$tap_dir/trace.json" --svg "$tap_dir/drawing.svg"
 python3 - "$tap_dir/trace.json" "$tap_dir/drawing.svg" >"$tap_dir/log" 2>&1 <<'END'
 import json, sys, xml.dom.minidom

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The simulator: what algebra says about time, for messages, shared resources, pipelines and whole algorithms. Never how long it takes itself. */
+/*
+ * The simulator: what algebra says about time, for messages, shared resources, pipelines and whole algorithms. Never how long it takes
+ * itself.
+ */
 #include <algo/algo.h>
 #include <base/err.h>
 #include <criterion/criterion.h>
@@ -34,7 +37,8 @@ static struct topo *topology(const char *text)
 	return t;
 }
 
-static struct sim_result simulate(const struct algo *a, struct problem p, const char *where, const struct costs *c, uint64_t bytes, size_t slice)
+static struct sim_result simulate(
+	const struct algo *a, struct problem p, const char *where, const struct costs *c, uint64_t bytes, size_t slice)
 {
 	struct topo *t = topology(where);
 	struct sim *s = NULL;
@@ -105,7 +109,8 @@ Test(model, a_message_costs_latency_overheads_and_its_bytes)
 		near(run(&pairs_algo, "node:1 rank:2", &c, n), 0.5e-6 + 1e-6 + 2 * 0.4e-6 + 1e-9 * (double)n, 1e-6);
 	c.pair[NEAR_NODE].eager = 1 << 30;
 	near(run(&pairs_algo, "node:1 rank:2", &c, 1000), 0.5e-6 + 1e-6 + 2 * 0.4e-6 + 1e-6, 1e-6);
-	c.pair[NEAR_NETWORK] = (struct loggp){ 1e-6, 0, 0, 0, 0 };     /* and the edges' latency, on both ways up and down; the narrowest edge counts */
+	/* and the edges' latency, on both ways up and down; the narrowest edge counts */
+	c.pair[NEAR_NETWORK] = (struct loggp){ 1e-6, 0, 0, 0, 0 };
 	c.step = c.start = 0;
 	near(run(&pairs_algo, "switch:1@1us,1GB node:2@2us,2GB nic:1@4us,4GB rank:1", &c, 1000), 1e-6 + 2 * 2e-6 + 2 * 4e-6 + 0.5e-6, 1e-6);
 	near(run(&pairs_algo, "switch:2@1us,1GB node:1@2us,2GB nic:1@4us,4GB rank:1", &c, 1000), 1e-6 + 2 * 7e-6 + 1e-6, 1e-6);
@@ -135,7 +140,8 @@ Test(model, flows_share_a_nic_and_two_nics_do_not)
 	near(run(&halves_algo, "node:2 nic:2@1GB rank:2", &none, MI), one, 1e-6);
 	near(run(&halves_algo, "node:2 nic:2@1GB rank:8", &none, MI), 4 * one, 1e-6);
 	near(run(&halves_algo, "switch:2@1GB node:4 nic:1@1GB rank:1", &none, MI), 4 * one, 1e-6);     /* through one link */
-	struct sim_result r = simulate(&halves_algo, (struct problem){ .pieces = 1, .channels = 1 }, "switch:2@1GB node:4 nic:1@4GB rank:1", &none, MI, SLICE);
+	struct sim_result r = simulate(
+		&halves_algo, (struct problem){ .pieces = 1, .channels = 1 }, "switch:2@1GB node:4 nic:1@4GB rank:1", &none, MI, SLICE);
 	cr_assert_str_eq(r.busiest, "switch 0 up");
 	near(r.busy, 1, 1e-6);
 	cr_assert(r.messages == 4 && r.node_bytes == MI);
@@ -160,7 +166,10 @@ Test(model, a_nodes_link_is_shared_and_what_is_known_or_measured_of_it_counts)
 
 /* ---- waits ---------------------------------------------------------------------------------------------------------- */
 
-/* Rank 0 sends its vector to rank 1, which sends it on to rank 2: the same part as it has received, or all of it with a part that it has not. */
+/*
+ * Rank 0 sends its vector to rank 1, which sends it on to rank 2: the same part as it has received, or all of it with a part that it has
+ * not.
+ */
 static void relay(struct recorder *w, const struct group *g, struct span through)
 {
 	if (g->me == 0)
@@ -229,7 +238,8 @@ Test(model, a_chain_in_pieces_or_slices_approaches_one_transfer)
 			const struct algo *chain = algo_find(COLL_BROADCAST, "chain");
 			double bytes = 1e-9 * 64 * MI, hops = n - 1;
 			/* store and forward by pieces; the slice is larger than all */
-			near(simulate(chain, p, where, &c, 64 * MI, 1024 * MI).seconds, bytes + (hops - 1) * bytes / pieces + hops * 1e-6, 0.01);
+			near(simulate(chain, p, where, &c, 64 * MI, 1024 * MI).seconds, bytes + (hops - 1) * bytes / pieces + hops * 1e-6,
+				0.01);
 			near(simulate(chain, p, where, &c, 64 * MI, SLICE).seconds, bytes + (hops - 1) * SLICE * 1e-9 + hops * 1e-6, 0.01);
 		}
 }
@@ -362,13 +372,14 @@ Test(model, a_set_on_a_node_is_read_once_and_reduced_in_one_pass)
 	cr_assert(far.node_bytes == 7 * MI && far.messages == 7);
 }
 
-static const char *const places[] = { "node:1 rank:1", "node:1 rank:2", "rank:5", "node:3 nic:1@25Gb,1us rank:1", "node:1 numa:2@20GB core:2 rank:2",
-	"node:5 nic:2@100Gb,1us rank:3", "switch:2@100Gb,1us switch:3@50Gb,1us node:2 nic:1@25Gb rank:1,3,2,4,1,1,2,2,2,3,4,1" };
+static const char *const places[] = { "node:1 rank:1", "node:1 rank:2", "rank:5", "node:3 nic:1@25Gb,1us rank:1",
+	"node:1 numa:2@20GB core:2 rank:2", "node:5 nic:2@100Gb,1us rank:3",
+	"switch:2@100Gb,1us switch:3@50Gb,1us node:2 nic:1@25Gb rank:1,3,2,4,1,1,2,2,2,3,4,1" };
 enum { PLACES = sizeof places / sizeof *places };
 
 /*
- * Every algorithm, everywhere: it ends; five times the bytes never take less time (but for what order of service does, as Graham found for any list of jobs);
- * the bytes that a node sends have gone through its NICs.
+ * Every algorithm, everywhere: it ends; five times the bytes never take less time (but for what order of service does, as Graham found for
+ * any list of jobs); the bytes that a node sends have gone through its NICs.
  */
 Test(model, every_algorithm_ends_and_never_gets_faster_with_more_bytes)
 {
@@ -388,8 +399,8 @@ Test(model, every_algorithm_ends_and_never_gets_faster_with_more_bytes)
 				for (uint64_t bytes = 512; bytes < 1ull << 34; bytes = bytes * 5 + 1) {
 					struct sim_result r;
 					cr_assert_eq(sim_run(s, bytes, 64 * KI, &r), 0, "%s", err_last());
-					cr_assert(r.seconds >= before * 0.95, "%s %s on %s: %g s for %llu bytes, %g s for fewer", coll_rows[a->coll].name,
-							a->name, places[i], r.seconds, (unsigned long long)bytes, before);
+					cr_assert(r.seconds >= before * 0.95, "%s %s on %s: %g s for %llu bytes, %g s for fewer",
+						coll_rows[a->coll].name, a->name, places[i], r.seconds, (unsigned long long)bytes, before);
 					cr_assert(r.busy >= 0 && r.busy <= 1 && r.passes >= 0);
 					if (strstr(places[i], "nic:1@25Gb"))
 						cr_assert(r.seconds >= (double)r.node_bytes / (25e9 / 8) - 1e-9);
@@ -426,7 +437,8 @@ Test(model, costs_come_back_from_their_text)
 	cr_assert(d.cache == c.cache && d.pair[NEAR_NODE].eager == c.pair[NEAR_NODE].eager);
 	char *line = strstr(text, "step = 0.020000 us\n");
 	cr_assert_not_null(line);       /* blanks, comments and other units mean the same */
-	snprintf(more, sizeof more, "# measured\n%.*s\n \tstep=20 ns # here\r\n%s", (int)(line - text), text, line + strlen("step = 0.020000 us\n"));
+	snprintf(more, sizeof more, "# measured\n%.*s\n \tstep=20 ns # here\r\n%s", (int)(line - text), text,
+		line + strlen("step = 0.020000 us\n"));
 	cr_assert_eq(costs_parse(&d, more), 0, "%s", err_last());
 	near(d.step, c.step, 1e-9);
 }
@@ -434,12 +446,21 @@ Test(model, costs_come_back_from_their_text)
 Test(model, bad_costs_are_refused_in_words)
 {
 	static const struct { const char *line, *says; } bad[] = {
-		{ "step 1 us", "expected \"name = value unit\", got \"step 1 us\"" }, { "= 1 us", "expected \"name = value unit\"" },
-		{ "stop = 1 us", "no \"stop\"; did you mean step?" }, { "nothing.like.it = 1 us", "no \"nothing.like.it\"" },
-		{ "step = 1 us", "step for the second time" }, { "start = -1 us", "start: expected 0 to 10000000 us, got \"-1 us\"" },
-		{ "start = 1 bytes", "got \"1 bytes\"" }, { "start = 1", "got \"1\"" }, { "start = 11 s", "got \"11 s\"" }, { "start = ", "got \"\"" },
-		{ "start = nan us", "got \"nan us\"" }, { "start = 1e99 us", "got" }, { "start = 99999999999999999999 us", "got" },
-		{ "cache = 1.5 bytes", "cache: expected 0 to 1000000000000 bytes" }, { "", "start is missing" },
+		{ "step 1 us", "expected \"name = value unit\", got \"step 1 us\"" },
+		{ "= 1 us", "expected \"name = value unit\"" },
+		{ "stop = 1 us", "no \"stop\"; did you mean step?" },
+		{ "nothing.like.it = 1 us", "no \"nothing.like.it\"" },
+		{ "step = 1 us", "step for the second time" },
+		{ "start = -1 us", "start: expected 0 to 10000000 us, got \"-1 us\"" },
+		{ "start = 1 bytes", "got \"1 bytes\"" },
+		{ "start = 1", "got \"1\"" },
+		{ "start = 11 s", "got \"11 s\"" },
+		{ "start = ", "got \"\"" },
+		{ "start = nan us", "got \"nan us\"" },
+		{ "start = 1e99 us", "got" },
+		{ "start = 99999999999999999999 us", "got" },
+		{ "cache = 1.5 bytes", "cache: expected 0 to 1000000000000 bytes" },
+		{ "", "start is missing" },
 	};
 	struct costs c, before;
 	costs_default(&c);
@@ -498,7 +519,7 @@ Test(model, a_trace_has_every_step_and_ends_with_the_last)
 static void late(struct recorder *w, const struct problem *p, const struct group *g)
 {
 	(void)p;
-	if (g->me == 0) {                       /* what rank 1 sends first, rank 0 receives into what it must have sent before: neither goes on */
+	if (g->me == 0) {                       /* each sends what the other receives only when it has sent: neither goes on */
 		rec_send(w, 1, span(BUF_OUT, 0, 4));
 		rec_recv(w, 1, span(BUF_OUT, 0, 4));
 	} else {
@@ -511,6 +532,51 @@ static void unmatched(struct recorder *w, const struct problem *p, const struct 
 	(void)p;
 	if (g->me == 0)
 		rec_send(w, 1, span(BUF_IN, 0, 4));
+}
+
+/* One schedule turned round is as good as all, where ranks do the same: exactly so without wrapping ranges, nearly so with them. */
+Test(model, one_schedule_stands_for_all_where_all_do_the_same)
+{
+	static const struct { enum coll coll; const char *name; double part; } all[] = {
+		{ COLL_ALL_REDUCE, "ring", 0 }, { COLL_ALL_GATHER, "ring", 0 }, { COLL_REDUCE_SCATTER, "ring", 0 },
+		{ COLL_BARRIER, "dissemination", 0 }, { COLL_ALL_GATHER, "direct", 0 }, { COLL_ALL_REDUCE, "circulant", 0.25 },
+		{ COLL_ALL_GATHER, "circulant", 0.25 }, { COLL_REDUCE_SCATTER, "circulant", 0.25 },
+	};
+	struct costs c;
+	costs_default(&c);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		for (int n = 2; n <= 48; n += n < 10 ? 1 : 9) {
+			char where[64];
+			snprintf(where, sizeof where, "node:%d nic:1@25Gb,1us rank:1", n);
+			struct topo *t = topology(where);
+			struct sim *a, *b;
+			struct sim_result x, y;
+			struct sim_job job = { algo_find(all[i].coll, all[i].name), { all[i].coll, n, 0, 1, 1, NULL } };
+			cr_assert_eq(sim_open(&a, &job, t, &c), 0);
+			cr_assert_eq(sim_open_alike(&b, &job, t, &c), 0, "%s", err_last());
+			uint64_t bytes = 65536ull * (unsigned)n;
+			cr_assert(!sim_run(a, bytes, 64 * KI, &x) && !sim_run(b, bytes, 64 * KI, &y), "%s", err_last());
+			cr_assert(fabs(x.seconds - y.seconds) <= all[i].part * x.seconds, "%s %s, %d ranks: %g s, turned %g s",
+				coll_rows[all[i].coll].name, all[i].name, n, x.seconds, y.seconds);
+			cr_assert(all[i].part > 0 || x.messages == y.messages);
+			sim_close(a);
+			sim_close(b);
+			topo_free(t);
+		}
+}
+
+Test(model, circulant_moves_the_least_for_thousands_of_ranks)
+{
+	struct topo *t = topology(SANITIZED ? "node:50 nic:2@100Gb,1us rank:8" : "node:1250 nic:2@100Gb,1us rank:8");
+	struct problem p = { COLL_ALL_REDUCE, t->nranks, 0, 1, 1, NULL };
+	struct sim_result r;
+	struct sim *s;
+	cr_assert_eq(sim_open_alike(&s, &(struct sim_job){ algo_find(COLL_ALL_REDUCE, "circulant"), p }, t, &none), 0, "%s", err_last());
+	cr_assert_eq(sim_run(s, 64 * MI, 64 * KI, &r), 0, "%s", err_last());
+	cr_assert(r.seconds >= 8 * 2.0 * 64 * MI / 25e9 * (p.nranks - 8) / p.nranks, "%g", r.seconds);
+	cr_assert(r.node_bytes >= 16.0 * 64 * MI * (p.nranks - 8) / p.nranks && r.node_bytes <= 16 * 64 * MI);
+	sim_close(s);
+	topo_free(t);
 }
 
 static int status_of(const struct algo *a, int ranks, const char *where)
@@ -543,7 +609,7 @@ Test(model, what_cannot_be_is_a_sentence)
 /* A hundred thousand ranks. Criterion gives each test a process of its own: the most memory that it ever had is this test's. */
 Test(model, a_hundred_thousand_ranks_fit)
 {
-	static const struct { enum coll coll; const char *name; } big[] = { { COLL_ALL_REDUCE, "recursive_doubling" }, { COLL_ALL_REDUCE, "tree" },
+	static const struct { enum coll coll; const char *name; } big[] = { { COLL_ALL_REDUCE, "recursive_doubling" },
 		{ COLL_ALL_REDUCE, "hier_doubling" }, { COLL_BROADCAST, "binomial" }, { COLL_BARRIER, "dissemination" } };
 	const char *where = SANITIZED ? "node:125 nic:2@100Gb,1us rank:8" : "node:12500 nic:2@100Gb,1us rank:8";
 	struct topo *t = topology(where);

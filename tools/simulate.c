@@ -150,8 +150,8 @@ static void print_rows(const struct job *j, const struct row *rows, int n)
 	rule();
 	for (int i = 0; i < n; i++) {
 		const struct sim_result *r = &rows[i].r;
-		printf("%-24s %14.3f %10.3f %5.0f%%  %-24s %10llu %8.2f\n", rows[i].algo->name, r->seconds * 1e6, busbw(j, r), r->busy * 100, r->busiest,
-				(unsigned long long)r->messages, r->passes);
+		printf("%-24s %14.3f %10.3f %5.0f%%  %-24s %10llu %8.2f\n", rows[i].algo->name, r->seconds * 1e6, busbw(j, r),
+			r->busy * 100, r->busiest, (unsigned long long)r->messages, r->passes);
 	}
 	rule();
 }
@@ -163,8 +163,8 @@ static int write_file(const struct job *j, const struct algo *a, struct sim *s, 
 
 	if (!f)
 		args_refuse(j->cmd, "--%s: %s: %s", svg ? "svg" : "trace", name, strerror(errno));
-	snprintf(title, sizeof title, "%s %s, %zu bytes, %d ranks: %s", coll_rows[j->problem.coll].name, a->name, j->o->size, j->problem.nranks,
-			j->o->topology);
+	snprintf(title, sizeof title, "%s %s, %zu bytes, %d ranks: %s", coll_rows[j->problem.coll].name, a->name, j->o->size,
+		j->problem.nranks, j->o->topology);
 	int status = svg ? sim_write_svg(s, j->bytes, j->o->slice, title, f) : sim_write_json(s, j->bytes, j->o->slice, f);
 	if (status)
 		fprintf(stderr, "tutti %s: %s\n", j->cmd, err_last());
@@ -178,6 +178,20 @@ static int write_file(const struct job *j, const struct algo *a, struct sim *s, 
 	return status;
 }
 
+/* Whose ranks all do the same, counted from themselves: with very many, one schedule stands for all. */
+static const char *const alike[] = { "ring", "circulant", "dissemination" };
+
+static int open_sim(const struct job *j, const struct algo *a, struct sim **s)
+{
+	const struct sim_job job = { a, j->problem };
+	int status = sim_open(s, &job, j->topo, &j->costs);
+
+	for (size_t i = 0; i < sizeof alike / sizeof *alike && status == TUTTI_ERR_UNSUPPORTED; i++)
+		if (!strcmp(a->name, alike[i]) && !coll_rows[a->coll].rooted)
+			return sim_open_alike(s, &job, j->topo, &j->costs);
+	return status;
+}
+
 /* ---- the verb --------------------------------------------------------------------------------------------------- */
 
 static int simulate_one(const struct job *j, const struct algo *a)
@@ -185,7 +199,7 @@ static int simulate_one(const struct job *j, const struct algo *a)
 	struct sim *s;
 	struct sim_result r;
 
-	if (sim_open(&s, &(struct sim_job){ a, j->problem }, j->topo, &j->costs))
+	if (open_sim(j, a, &s))
 		args_refuse(j->cmd, "%s", err_last());
 	int status = sim_run(s, j->bytes, j->o->slice, &r);
 	if (status) {
@@ -214,7 +228,7 @@ static int simulate_all(const struct job *j)
 		if (a->coll != j->problem.coll || (a->shaped && !j->shape))
 			continue;
 		rows[n].algo = a;
-		if (sim_open(&s, &(struct sim_job){ a, j->problem }, j->topo, &j->costs) || sim_run(s, j->bytes, j->o->slice, &rows[n].r))
+		if (open_sim(j, a, &s) || sim_run(s, j->bytes, j->o->slice, &rows[n].r))
 			fprintf(stderr, "left out: %s\n", err_last());
 		else
 			n++;

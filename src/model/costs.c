@@ -20,14 +20,16 @@ void costs_default(struct costs *c)
 		.pair = {
 			/* two ranks take turns on a core: a switch of context each way; no line leaves the cache */
 			[NEAR_CORE] = { 2e-6, 0.1e-6, 0.05e-9, 0, 8192 },
-			/* a cache line between cores of one cache takes 45 to 100 ns, and a flag and a payload are two of them; 16 GB/s a core */
+			/* a cache line between cores of one cache: 45 to 100 ns, and a flag and a payload are two; 16 GB/s a core */
 			[NEAR_NUMA] = { 0.15e-6, 0.05e-6, 0.06e-9, 0, 8192 },
 			/* between the caches of one package: 100 to 200 ns a line; 12 GB/s a core */
 			[NEAR_PACKAGE] = { 0.2e-6, 0.05e-6, 0.08e-9, 0, 8192 },
 			/* between packages: 130 to 300 ns a line; 10 GB/s a core */
 			[NEAR_NODE] = { 0.3e-6, 0.05e-6, 0.1e-9, 0, 8192 },
-			/* TCP in a data centre: 15 us one way with a sleepless receiver, 3 us of system calls at each end, 4 GB/s a core for
-			   copying, checksums and the driver; a socket's buffers take some 64 KiB before the receiver reads */
+			/*
+			 * TCP in a data centre: 15 us one way with a sleepless receiver, 3 us of system calls at each end, 4 GB/s a core
+			 * for copying, checksums and the driver; a socket's buffers take some 64 KiB before the receiver reads
+			 */
 			[NEAR_NETWORK] = { 15e-6, 3e-6, 0.25e-9, 0, 65536 },
 		},
 		/* AVX2 or wider: 40 GB/s an operand from the second cache, 10 GB/s from memory, what one core gets */
@@ -124,8 +126,8 @@ static int unknown(int line, const char *name)
 			near = keys[i].name;
 		}
 	}
-	return err_set(TUTTI_ERR_CONFIG, "costs, line %d: there is no \"%s\"%s%s%s", line, name, near ? "; did you mean " : "", near ? near : "",
-			near ? "?" : "");
+	return err_set(TUTTI_ERR_CONFIG, "costs, line %d: there is no \"%s\"%s%s%s", line, name, near ? "; did you mean " : "",
+		near ? near : "", near ? "?" : "");
 }
 
 /* "12.5 us": in the kind's unit. False when it is not one, or not 0 ... most. */
@@ -165,7 +167,8 @@ static int parse_line(struct costs *c, bool *seen, const char *text, int len, in
 	right = n - left - 1;
 	const char *key_at = trim(text, &left), *value_at = equals ? trim(equals + 1, &right) : NULL;
 	if (!equals || !left || left >= (int)sizeof name || right >= (int)sizeof value)
-		return err_set(TUTTI_ERR_CONFIG, "costs, line %d: expected \"name = value unit\", got \"%.*s\"", line, n < 60 ? n : 60, text);
+		return err_set(TUTTI_ERR_CONFIG, "costs, line %d: expected \"name = value unit\", got \"%.*s\"", line,
+			n < 60 ? n : 60, text);
 	snprintf(name, sizeof name, "%.*s", left, key_at);
 	snprintf(value, sizeof value, "%.*s", right, value_at);
 	const struct key *k = key_of(name);

@@ -16,8 +16,8 @@ enum { SIM_WINDOW = 8 };                /* open steps a queue: the executor's RU
 #define SIM_NONE UINT32_MAX
 
 /*
- * part[w]: which part of the step waited for this one needs, in 1 / PART_ALL of its elements: before the first element may be touched, and before the last.
- * PART_WHOLE: it must be complete.
+ * part[w]: which part of the step waited for this one needs, in 1 / PART_ALL of its elements: before the first element may be touched, and
+ * before the last. PART_WHOLE: it must be complete.
  */
 enum { PART_ALL = 1 << 15, PART_WHOLE = UINT16_MAX };
 struct part { uint16_t first, last; };
@@ -34,8 +34,8 @@ struct sim_step {
 };
 
 /*
- * A step in a run:   closed --> listed (with those it waits for) --> open (its queue's turn) --> ready (may touch its first element) --> done
- * begun: a send whose first message has left; read: one whose bytes have been read for the ranks on its node.
+ * A step in a run:   closed --> listed (with those it waits for) --> open (its queue's turn) --> ready (may touch its first element) -->
+ * done begun: a send whose first message has left; read: one whose bytes have been read for the ranks on its node.
  */
 enum { NOW_LISTED = 1, NOW_OPEN = 2, NOW_READY = 4, NOW_DONE = 8, NOW_BEGUN = 16, NOW_READ = 32 };
 
@@ -60,7 +60,8 @@ struct message {
 
 struct sim_queue { uint32_t first, next, active; double time; };
 
-struct resource { double free, quick, busy, byte; };            /* from when it is free, for steps without bytes too; byte: seconds, of an edge */
+/* free: from when; quick: the same, for steps without bytes; byte: seconds, of an edge */
+struct resource { double free, quick, busy, byte; };
 struct seat { int32_t node; uint32_t core; float blocks; };     /* the how manieth node; blocks: of this rank's buffers, scratch too */
 struct event { uint64_t time; uint32_t what; };                 /* time: a double's bits */
 
@@ -78,7 +79,8 @@ struct sim {
 	struct sim_now *now;
 	struct sim_queue *queues;
 	/* route.c */
-	uint32_t ncores, memory0, links0, edges0, nresources;   /* resources: cores, nodes' memories, their links out and in, edges up and down */
+	/* resources: cores, nodes' memories, their links out and in, edges up and down */
+	uint32_t ncores, memory0, links0, edges0, nresources;
 	struct resource *resources;
 	struct seat *seats;
 	uint32_t *edge;                 /* of a place: its edge's resource upwards, + 1 is downwards; SIM_NONE: none */

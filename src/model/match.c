@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who meets whom: the i-th message sent to p on channel c meets p's i-th receive from this rank on c. open.c left the sender's messages with the receiver's
- * rank in `recv`, and the sender's rank where a receive will have its message. So for each rank
+ * Who meets whom: the i-th message sent to p on channel c meets p's i-th receive from this rank on c. open.c left the sender's messages
+ * with the receiver's rank in `recv`, and the sender's rank where a receive will have its message. So for each rank
  *
  *      messages to it, by (sender, channel, order)   and   its receives, by (sender, channel, order)   are the same row
  */
@@ -124,7 +124,9 @@ static int match_rank(struct matcher *z, int r)
 
 int match_messages(struct sim *s)
 {
-	struct matcher z = { .s = s, .first = calloc((size_t)s->nranks + 2, sizeof *z.first), .to = malloc((s->nmsgs + 1ull) * sizeof *z.to) };
+	struct matcher z = { .s = s };
+	z.first = calloc((size_t)s->nranks + 2, sizeof *z.first);
+	z.to = malloc((s->nmsgs + 1ull) * sizeof *z.to);
 	int status = z.first && z.to ? 0 : err_set(TUTTI_ERR_NOMEM, "simulator: no memory for %u messages", s->nmsgs);
 	if (!status)
 		deal(&z);

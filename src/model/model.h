@@ -7,17 +7,18 @@
  *      a message:   sender's core - its node's memory - nic out - edges up - edges down - nic in - the other's memory - receiver's core
  *      its stream:  [start ...... end]          [start ...... end]                  ...                  [start ...... end]
  *
- * LogGP (Alexandrov and others 1995) a pair class, with shared resources: each rank's core, each edge of the topology with a known bandwidth (a NIC's too) in
- * each direction, each node's link, each node's memory. A step is one stream (start, end), never cut into slices: it costs the same for one byte and for a gigabyte.
+ * LogGP (Alexandrov and others 1995) a pair class, with shared resources: each rank's core, each edge of the topology with a known
+ * bandwidth (a NIC's too) in each direction, each node's link, each node's memory. A step is one stream (start, end), never cut into
+ * slices: it costs the same for one byte and for a gigabyte.
  *
- * A resource serves streams in the order in which they come. One that comes while it is busy gets its first slice through at once, as slices take turns, but
- * its last byte only when all before it are through: no resource ever moves more than it can.
+ * A resource serves streams in the order in which they come. One that comes while it is busy gets its first slice through at once, as
+ * slices take turns, but its last byte only when all before it are through: no resource ever moves more than it can.
  *
- * Waits: with f(x) the time at which step j's stream has got so far, who waits for bytes [a, b) of j starts at f(a + a slice) and ends one slice after f(b);
- * who waits for all of j (sched.h says when) starts when it is complete. An executor's window of open steps is kept to.
+ * Waits: with f(x) the time at which step j's stream has got so far, who waits for bytes [a, b) of j starts at f(a + a slice) and ends one
+ * slice after f(b); who waits for all of j (sched.h says when) starts when it is complete. An executor's window of open steps is kept to.
  *
- * Left out: what a transport buffers beyond `eager`; that a core serves two processes in turn (let the pair class NEAR_CORE say what it costs); loss, routing by
- * several ways, other traffic.
+ * Left out: what a transport buffers beyond `eager`; that a core serves two processes in turn (let the pair class NEAR_CORE say what it
+ * costs); loss, routing by several ways, other traffic.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -34,7 +35,7 @@ struct loggp {
 	double overhead;                /* seconds of each end's core, a message */
 	double byte_core;               /* seconds of each end's core, a byte */
 	double byte;                    /* least seconds between two bytes of one message; what links allow stands in the topology */
-	size_t eager;                   /* a message of at most so many bytes leaves, and its sender goes on, before the receiver is there */
+	size_t eager;                   /* bytes of a message that leaves, and its sender goes on, before the receiver is there */
 };
 
 struct rate { double cached, memory; };         /* seconds a byte of one operand, when what is touched fits the cache or does not */
@@ -42,7 +43,7 @@ struct rate { double cached, memory; };         /* seconds a byte of one operand
 struct costs {
 	struct loggp pair[NEARS];
 	struct rate copy, reduce;       /* by a core */
-	double link;                    /* seconds a byte over a node's link to the others, each way, where the topology knows none; 0: no limit */
+	double link;                    /* seconds a byte over a node's link, each way, where the topology knows none; 0: no limit */
 	double link_measured;           /* the same, as found out: counts beside what the topology claims; 0: not measured */
 	double memory;                  /* seconds a byte read or written of a node's memory, all its cores together; 0: no limit */
 	double step;                    /* seconds of a core, a step */
@@ -68,20 +69,33 @@ struct sim_result {
 	double busy;                    /* of that time the busiest resource was in use, 0..1 */
 	char busiest[64];               /* "nic node3/mlx5_0:1 out", "core of rank 5", "memory of node 2"; "nothing" */
 	uint64_t messages, node_bytes;  /* messages of all ranks; bytes out of the node that sends most */
-	double passes;                  /* bytes read and written by steps (a send reads, what arrives is written), of the rank with most, over `bytes` */
+	double passes; /* bytes that steps read and write (a send reads, a receive writes), of the rank with most, over `bytes` */
 };
 
 /*
- * Build the schedules of all ranks once; then run them for many sizes. *s on success only. topo and costs must outlive it; costs may change between runs.
- * One thread at a time a sim. TUTTI_ERR_UNSUPPORTED (sentence) for what is too large, and for send and recv, which are half an operation each.
+ * Build the schedules of all ranks once; then run them for many sizes. *s on success only. topo and costs must outlive it; costs may change
+ * between runs. One thread at a time a sim. TUTTI_ERR_UNSUPPORTED (sentence) for what is too large, and for send and recv, which are half
+ * an operation each.
  */
 int sim_open(struct sim **s, const struct sim_job *job, const struct topo *topo, const struct costs *costs);
 void sim_close(struct sim *s);
 
-/* For problem.shape, what the topology says: nodes, then switches outward. *shape may be NULL: all ranks are equally near. shape_free it. */
+/*
+ * The same when all ranks do what rank 0 does, counted round from themselves, as in ring, circulant and dissemination: only its schedule is
+ * built, and turned (a range that wraps round elsewhere, and is two messages there, stays one). For many ranks and algorithms that cut a
+ * vector into as many chunks.
+ */
+int sim_open_alike(struct sim **s, const struct sim_job *job, const struct topo *topo, const struct costs *costs);
+
+/*
+ * For problem.shape, what the topology says: nodes, then switches outward. *shape may be NULL: all ranks are equally near. shape_free it.
+ */
 int sim_shape(struct shape **shape, const struct topo *topo);
 
-/* bytes: of one rank's count, as sched.h's block. slice: what the executor moves at a time. Nothing is allocated after the first run of a sim. */
+/*
+ * bytes: of one rank's count, as sched.h's block. slice: what the executor moves at a time. Nothing is allocated after the first run of a
+ * sim.
+ */
 int sim_run(struct sim *s, uint64_t bytes, size_t slice, struct sim_result *result);
 
 /* ---- trace.c ---------------------------------------------------------------------------------------------------- */
@@ -93,7 +107,10 @@ typedef void sim_sink(void *ctx, const struct sim_event *e);
 void sim_trace(struct sim *s, sim_sink *sink, void *ctx);       /* of the runs that follow; NULL: none */
 void sim_resource_name(const struct sim *s, int resource, char *buf, size_t cap);
 
-/* Run once more, and write what happens: for chrome://tracing and ui.perfetto.dev, and as a drawing with a row a rank. 0, or an error (sentence). */
+/*
+ * Run once more, and write what happens: for chrome://tracing and ui.perfetto.dev, and as a drawing with a row a rank. 0, or an error
+ * (sentence).
+ */
 int sim_write_json(struct sim *s, uint64_t bytes, size_t slice, FILE *f);
 int sim_write_svg(struct sim *s, uint64_t bytes, size_t slice, const char *title, FILE *f);
 #endif

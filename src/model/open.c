@@ -4,7 +4,10 @@
 #include <model/inner.h>
 #include <stdlib.h>
 
-/* What is refused: steps and messages of all ranks that are kept, and chunks that the recorder would look at meanwhile (some ten seconds of work). */
+/*
+ * What is refused: steps and messages of all ranks that are kept, and chunks that the recorder would look at meanwhile (some ten seconds of
+ * work).
+ */
 enum { STEPS_MOST = 24000000, MSGS_MOST = 16000000 };
 static const double chunks_most = 3e9;
 
@@ -24,8 +27,8 @@ int sim_grow(void *array, uint32_t *cap, uint64_t need, size_t size)
 
 static int too_large(const struct sim *s, const char *what)
 {
-	return err_set(TUTTI_ERR_UNSUPPORTED, "%s %s for %d ranks is too large to simulate: %s", coll_rows[s->problem.coll].name, s->algo->name,
-			s->nranks, what);
+	return err_set(TUTTI_ERR_UNSUPPORTED, "%s %s for %d ranks is too large to simulate: %s", coll_rows[s->problem.coll].name,
+		s->algo->name, s->nranks, what);
 }
 
 /* ---- waits ---------------------------------------------------------------------------------------------------------- */
@@ -191,6 +194,68 @@ static int add_rank(struct sim *s, int rank, double *chunks)
 	return status;
 }
 
+/* ---- ranks that do what rank 0 does, counted from themselves --------------------------------------------------------- */
+
+static uint32_t turned(const struct sim *s, uint32_t peer, int rank) { return (peer + (uint32_t)rank) % (uint32_t)s->nranks; }
+
+/* x is a copy of rank 0's step; give it peers of its own: as add_peers leaves them. */
+static int turn_peers(struct sim *s, struct sim_step *x, int rank)
+{
+	bool sends = x->op == STEP_SEND, set = x->flags & STEP_SET;
+	uint32_t n = set ? s->ends[x->msg] : 1, from = x->msg, id;
+	int status = set ? sim_grow(&s->ends, &s->cap_ends, (uint64_t)s->nends + 1 + n, sizeof *s->ends) : 0;
+	if (status)
+		return status;
+	if (set) {
+		x->msg = s->nends;
+		s->ends[s->nends++] = n;
+	}
+	for (uint32_t i = 0; i < n && !status; i++) {
+		uint32_t old = set ? s->ends[from + 1 + i] : from;
+		id = turned(s, sends ? s->msgs[old].recv : old, rank);
+		if (sends)
+			status = add_message(s, s->nsteps, (int)id, &id);
+		if (set)
+			s->ends[s->nends++] = id;
+		else
+			x->msg = id;
+	}
+	return status;
+}
+
+static int turn_rank(struct sim *s, int rank)
+{
+	int status = 0;
+	s->base[rank] = s->nsteps;
+	s->seats[rank].blocks = s->seats[0].blocks;
+	for (uint32_t i = 0; i < s->base[1] && !status; i++) {
+		status = sim_grow(&s->steps, &s->cap_steps, s->nsteps + 1ull, sizeof *s->steps);
+		if (status)
+			break;
+		struct sim_step x = s->steps[i];
+		x.rank = rank;
+		for (int w = 0; w < SCHED_MAX_WAITS; w++)
+			x.wait[w] += x.wait[w] == SIM_NONE ? 0 : s->base[rank];
+		if (x.op >= STEP_SEND && x.op <= STEP_RECV_REDUCE)
+			status = turn_peers(s, &x, rank);
+		s->steps[s->nsteps] = x;
+		s->nsteps += !status;
+	}
+	s->base[rank + 1] = s->nsteps;
+	return status;
+}
+
+static int check_alike(const struct sim *s)
+{
+	char what[96];
+	if ((double)s->nsteps * s->nranks <= STEPS_MOST)
+		return 0;
+	snprintf(what, sizeof what, "%u steps a rank", s->nsteps);
+	return too_large(s, what);
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------ */
+
 static int probe(const struct sim *s)
 {
 	struct sched *x;
@@ -201,8 +266,6 @@ static int probe(const struct sim *s)
 	sched_free(x);
 	return status;
 }
-
-/* ---- the whole ------------------------------------------------------------------------------------------------------ */
 
 static void link_queues(struct sim *s)
 {
@@ -216,15 +279,19 @@ static void link_queues(struct sim *s)
 	}
 }
 
-static int build_all(struct sim *s)
+static int build_all(struct sim *s, bool alike)
 {
 	double chunks = 0;
 	s->base = malloc(((size_t)s->nranks + 1) * sizeof *s->base);
 	if (!s->base)
 		return err_set(TUTTI_ERR_NOMEM, "simulator: no memory for %d ranks", s->nranks);
-	int status = probe(s);
-	for (int r = 0; r < s->nranks && !status; r++)
+	int status = alike ? 0 : probe(s);
+	for (int r = 0; r < (alike ? 1 : s->nranks) && !status; r++)
 		status = add_rank(s, r, &chunks);
+	if (alike && !status)
+		status = check_alike(s);
+	for (int r = 1; r < s->nranks && alike && !status; r++)
+		status = turn_rank(s, r);
 	s->problem.shape = NULL;                /* the caller's, who may free it now */
 	if (!status)
 		status = match_messages(s);
@@ -246,7 +313,8 @@ int sim_shape(struct shape **out, const struct topo *topo)
 	*out = NULL;
 	for (; levels < SHAPE_LEVELS && n > 0; levels += n > 0) {
 		unit[levels] = malloc((size_t)topo->nranks * sizeof *unit[levels]);
-		n = unit[levels] ? topo_units(topo, levels, unit[levels]) : err_set(TUTTI_ERR_NOMEM, "shape: no memory for %d ranks", topo->nranks);
+		n = unit[levels] ? topo_units(topo, levels, unit[levels])
+				 : err_set(TUTTI_ERR_NOMEM, "shape: no memory for %d ranks", topo->nranks);
 	}
 	if (n < 0)
 		status = n;
@@ -257,20 +325,23 @@ int sim_shape(struct shape **out, const struct topo *topo)
 	return status;
 }
 
-int sim_open(struct sim **out, const struct sim_job *job, const struct topo *topo, const struct costs *costs)
+static int open_sim(struct sim **out, const struct sim_job *job, const struct topo *topo, const struct costs *costs, bool alike)
 {
 	const char *coll = coll_rows[job->problem.coll].name;
 	if (job->problem.coll == COLL_SEND || job->problem.coll == COLL_RECV)
-		return err_set(TUTTI_ERR_UNSUPPORTED, "%s is half an operation: there is nothing to simulate before a peer does the other half", coll);
+		return err_set(TUTTI_ERR_UNSUPPORTED,
+			"%s is half an operation: there is nothing to simulate before a peer does the other half", coll);
 	if (job->problem.nranks != topo->nranks)
-		return err_set(TUTTI_ERR_INVALID, "%s for %d ranks, but the topology has places for %d", coll, job->problem.nranks, topo->nranks);
+		return err_set(TUTTI_ERR_INVALID, "%s for %d ranks, but the topology has places for %d", coll,
+			job->problem.nranks, topo->nranks);
 	struct sim *s = calloc(1, sizeof *s);
 	if (!s)
 		return err_set(TUTTI_ERR_NOMEM, "simulator: no memory");
-	*s = (struct sim){ .topo = topo, .costs = costs, .algo = job->algo, .problem = job->problem, .nranks = job->problem.nranks, .nqueues = 2 };
+	*s = (struct sim){
+		.topo = topo, .costs = costs, .algo = job->algo, .problem = job->problem, .nranks = job->problem.nranks, .nqueues = 2 };
 	int status = route_open(s);
 	if (!status)
-		status = build_all(s);
+		status = build_all(s, alike);
 	if (status)
 		sim_close(s);
 	else
@@ -278,19 +349,25 @@ int sim_open(struct sim **out, const struct sim_job *job, const struct topo *top
 	return status;
 }
 
+int sim_open(struct sim **s, const struct sim_job *job, const struct topo *topo, const struct costs *costs)
+{
+	return open_sim(s, job, topo, costs, false);
+}
+
+int sim_open_alike(struct sim **s, const struct sim_job *job, const struct topo *topo, const struct costs *costs)
+{
+	if (coll_rows[job->problem.coll].rooted)
+		return err_set(TUTTI_ERR_INVALID, "%s has a root, which does not do what the others do", coll_rows[job->problem.coll].name);
+	return open_sim(s, job, topo, costs, true);
+}
+
 void sim_close(struct sim *s)
 {
 	if (!s)
 		return;
-	void *const all[] = { s->steps, s->ends, s->base, s->msgs, s->now, s->queues, s->resources, s->seats, s->edge, s->who, s->sharers, s->known, s->paths,
-		s->events, s->touched, s->sent };
+	void *const all[] = { s->steps, s->ends, s->base, s->msgs, s->now, s->queues, s->resources, s->seats, s->edge, s->who, s->sharers,
+		s->known, s->paths, s->events, s->touched, s->sent };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		free(all[i]);
 	free(s);
-}
-
-void sim_trace(struct sim *s, sim_sink *sink, void *ctx)
-{
-	s->sink = sink;
-	s->ctx = ctx;
 }

@@ -60,7 +60,8 @@ static void seat_rank(struct sim *s, struct seating *z, int r)
 static int seat_all(struct sim *s)
 {
 	size_t places = (size_t)s->topo->nplaces;
-	struct seating z = { malloc(places * sizeof *z.node_of), malloc(places * sizeof *z.core_of), calloc((size_t)s->nranks, sizeof *z.turn) };
+	struct seating z = { malloc(places * sizeof *z.node_of), malloc(places * sizeof *z.core_of),
+		calloc((size_t)s->nranks, sizeof *z.turn) };
 	bool ready = z.node_of && z.core_of && z.turn;
 	if (ready) {
 		memset(z.node_of, 0xff, places * sizeof *z.node_of);
@@ -164,7 +165,8 @@ enum near near_of(const struct topo *t, int a, int b)
 int route_message(struct sim *s, struct message *m, int from, int to)
 {
 	struct topo_hop hops[TOPO_PATH];
-	int n = topo_path(s->topo, from, to, hops), status = sim_grow(&s->paths, &s->cap_paths, (uint64_t)s->npaths + TOPO_PATH + 2, sizeof *s->paths);
+	int n = topo_path(s->topo, from, to, hops),
+	    status = sim_grow(&s->paths, &s->cap_paths, (uint64_t)s->npaths + TOPO_PATH + 2, sizeof *s->paths);
 	double latency = 0;
 	if (status)
 		return status;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One run: events in order of time. Resources are reserved as their events come, so who comes first is served first, and two runs are equal.
+ * One run: events in order of time. Resources are reserved as their events come, so who comes first is served first, and two runs are
+ * equal.
  *
  *      open  a queue has room for its next steps           do   a local step, or a receive whose messages have begun to arrive
  *      send  a message leaves: its sender's core, and the way to where it arrives
@@ -70,7 +71,9 @@ struct stream { double start, end; int32_t by; };
 static inline double latest(double a, double b) { return a > b ? a : b; }
 static inline double least(double a, double b) { return a < b ? a : b; }
 
-/* Bytes take `use` seconds of it, the first comes out `delay` after it went in, and `turn` is how long another stream's slice holds it up. */
+/*
+ * Bytes take `use` seconds of it, the first comes out `delay` after it went in, and `turn` is how long another stream's slice holds it up.
+ */
 static void pass(struct sim *s, struct stream *x, uint32_t resource, double delay, double use, double turn)
 {
 	struct resource *r = &s->resources[resource];
@@ -217,7 +220,9 @@ static void list(struct sim *s, uint32_t i)
 	}
 }
 
-/* Open steps in order while there is room. One without elements is opened when all it waits for is complete, and holds up those behind it. */
+/*
+ * Open steps in order while there is room. One without elements is opened when all it waits for is complete, and holds up those behind it.
+ */
 static void queue_open(struct sim *s, uint32_t queue)
 {
 	struct sim_queue *q = &s->queues[queue];

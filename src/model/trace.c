@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pictures of a run. Both writers run the simulation once more with a sink that keeps the events, sort these by rank and time, and give each a lane:
+ * Pictures of a run. Both writers run the simulation once more with a sink that keeps the events, sort these by rank and time, and give
+ * each a lane:
  *
  *      rank 0   sends            lane 0   [send 1][send 1]      [send 3]        steps of a queue that overlap lie in different lanes
  *                                lane 1        [send 2 .............]
@@ -19,6 +20,12 @@ struct kept {
 	int rows;                       /* ranks kept: 0, a stride, and so on; the last one too */
 	int status;
 };
+
+void sim_trace(struct sim *s, sim_sink *sink, void *ctx)
+{
+	s->sink = sink;
+	s->ctx = ctx;
+}
 
 /* Row i of `rows` is this rank: all, or as many as there are, evenly from the first to the last. */
 static int rank_of_row(const struct kept *k, int row)
@@ -157,16 +164,23 @@ int sim_write_json(struct sim *s, uint64_t bytes, size_t slice, FILE *f)
 
 enum { ROWS_MOST = 64, RECTS_MOST = 40000, LEFT = 80, TOP = 64, WIDTH = 1200, HALF = 9, ROW = 2 * HALF + 4, TICKS = 8 };
 
-static const char *const colours[] = { [STEP_NOP] = "#bbbbbb", [STEP_SEND] = "#4e79a7", [STEP_RECV] = "#59a14f", [STEP_RECV_REDUCE] = "#e15759",
-	[STEP_REDUCE] = "#b07aa1", [STEP_COPY] = "#f28e2b" };
+static const char *const colours[] = {
+	[STEP_NOP] = "#bbbbbb",
+	[STEP_SEND] = "#4e79a7",
+	[STEP_RECV] = "#59a14f",
+	[STEP_RECV_REDUCE] = "#e15759",
+	[STEP_REDUCE] = "#b07aa1",
+	[STEP_COPY] = "#f28e2b",
+};
 enum { OPS = sizeof colours / sizeof *colours };
 
 static void svg_head(FILE *f, const struct kept *k, const struct sim_result *r, const char *title)
 {
 	int height = TOP + k->rows * ROW + 30;
-	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
-			"font-size=\"11\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n<text x=\"%d\" y=\"18\" font-size=\"14\">",
-			LEFT + WIDTH + 20, height, LEFT + WIDTH + 20, height, LEFT);
+	fprintf(f,
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" font-family=\"sans-serif\" "
+		"font-size=\"11\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n<text x=\"%d\" y=\"18\" font-size=\"14\">",
+		LEFT + WIDTH + 20, height, LEFT + WIDTH + 20, height, LEFT);
 	put_escaped(f, title);
 	fprintf(f, "</text>\n<text x=\"%d\" y=\"36\">%.3f us; busiest: ", LEFT, r->seconds * 1e6);
 	put_escaped(f, r->busiest);
@@ -175,8 +189,8 @@ static void svg_head(FILE *f, const struct kept *k, const struct sim_result *r, 
 		fprintf(f, "; %d of %d ranks are drawn", k->rows, k->s->nranks);
 	fprintf(f, "</text>\n");
 	for (int op = 1, x = LEFT; op < OPS; op++, x += 110)
-		fprintf(f, "<rect x=\"%d\" y=\"44\" width=\"10\" height=\"10\" fill=\"%s\"/><text x=\"%d\" y=\"53\">%s</text>\n", x, colours[op],
-				x + 14, step_names[op]);
+		fprintf(f, "<rect x=\"%d\" y=\"44\" width=\"10\" height=\"10\" fill=\"%s\"/><text x=\"%d\" y=\"53\">%s</text>\n", x,
+			colours[op], x + 14, step_names[op]);
 }
 
 static void svg_axes(FILE *f, const struct kept *k, double seconds)
@@ -184,11 +198,13 @@ static void svg_axes(FILE *f, const struct kept *k, double seconds)
 	int bottom = TOP + k->rows * ROW;
 	bool long_one = seconds >= 10e-3;
 	for (int row = 0; row < k->rows; row++)
-		fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">rank %d</text>\n", LEFT - 6, TOP + row * ROW + HALF + 4, rank_of_row(k, row));
+		fprintf(f, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">rank %d</text>\n", LEFT - 6, TOP + row * ROW + HALF + 4,
+			rank_of_row(k, row));
 	for (int i = 0; i <= TICKS; i++) {
 		int x = LEFT + WIDTH * i / TICKS;
-		fprintf(f, "<path d=\"M%d %dV%d\" stroke=\"#dddddd\"/><text x=\"%d\" y=\"%d\" text-anchor=\"%s\">%.2f %s</text>\n", x, TOP, bottom, x,
-				bottom + 16, i == TICKS ? "end" : "middle", seconds * (long_one ? 1e3 : 1e6) * i / TICKS, long_one ? "ms" : "us");
+		fprintf(f, "<path d=\"M%d %dV%d\" stroke=\"#dddddd\"/><text x=\"%d\" y=\"%d\" text-anchor=\"%s\">%.2f %s</text>\n", x, TOP,
+			bottom, x, bottom + 16, i == TICKS ? "end" : "middle", seconds * (long_one ? 1e3 : 1e6) * i / TICKS,
+			long_one ? "ms" : "us");
 	}
 }
 
@@ -199,9 +215,12 @@ static void svg_steps(FILE *f, const struct kept *k, double seconds)
 		const struct sim_event *e = &k->e[i];
 		double w = (e->end - e->start) * scale;
 		int y = TOP + row_of_rank(k, e->rank) * ROW + (e->op == STEP_SEND ? 0 : HALF);
-		fprintf(f, "<rect x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\" fill=\"%s\" fill-opacity=\"0.6\" stroke=\"%s\" stroke-width=\"0.4\">"
-				"<title>step %u %s", LEFT + e->start * scale, y, w < 0.3 ? 0.3 : w, HALF - 1, colours[e->op], colours[e->op], e->step,
-				step_names[e->op]);
+		fprintf(f,
+			"<rect x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\" fill=\"%s\" fill-opacity=\"0.6\" stroke=\"%s\" "
+			"stroke-width=\"0.4\">"
+			"<title>step %u %s",
+			LEFT + e->start * scale, y, w < 0.3 ? 0.3 : w, HALF - 1, colours[e->op], colours[e->op], e->step,
+			step_names[e->op]);
 		if (e->peer >= 0)
 			fprintf(f, " %s %d", e->op == STEP_SEND ? "to" : "from", e->peer);
 		fprintf(f, ", %llu bytes, %.3f to %.3f us</title></rect>\n", (unsigned long long)e->bytes, e->start * 1e6, e->end * 1e6);
@@ -210,7 +229,8 @@ static void svg_steps(FILE *f, const struct kept *k, double seconds)
 
 int sim_write_svg(struct sim *s, uint64_t bytes, size_t slice, const char *title, FILE *f)
 {
-	uint64_t rows = s->nranks < ROWS_MOST ? (uint64_t)s->nranks : ROWS_MOST, fit = (uint64_t)RECTS_MOST * (uint64_t)s->nranks / (s->nsteps + 1ull);
+	uint64_t rows = s->nranks < ROWS_MOST ? (uint64_t)s->nranks : ROWS_MOST,
+		 fit = (uint64_t)RECTS_MOST * (uint64_t)s->nranks / (s->nsteps + 1ull);
 	struct kept k = { .s = s, .rows = (int)(rows < fit ? rows : fit ? fit : 1), .most = KEEP_MOST };
 	struct sim_result r;
 	int status = run_and_keep(&k, s, bytes, slice, &r);
