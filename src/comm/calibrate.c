@@ -7,8 +7,8 @@
  *               result <--- the one who held the watch
  *               ... until the budget is over: "stop", and the costs
  *
- * Rank 0 alone decides, by its own clock; the others follow its orders. Every figure is the median of some samples. How a figure becomes one of struct costs is
- * read off the simulator: for n bytes, alone and one way,
+ * Rank 0 alone decides, by its own clock; the others follow its orders. Every figure is the median of some samples. How a figure becomes
+ * one of struct costs is read off the simulator: for n bytes, alone and one way,
  *
  *      half a ping-pong    start + latency (edges', too) + 2 (overhead + step)
  *      back to back        start + overhead + step a message, n byte a long one's
@@ -117,7 +117,9 @@ static int both(struct lab *l, const struct order *o, int peer, bool first)
 /* Samples of something, after one that does not count: it connects, and warms up. *result: of one iteration. */
 static int sampled(struct lab *l, const struct order *o, int peer, bool first, double *result)
 {
-	static int (*const does[])(struct lab *, const struct order *, int, bool) = { [PING] = ping, [FLOW] = flow, [BOTH] = both, [LINK] = flow };
+	static int (*const does[])(struct lab *, const struct order *, int, bool) = {
+		[PING] = ping, [FLOW] = flow, [BOTH] = both, [LINK] = flow
+	};
 	int status = TUTTI_OK, n = o->samples < SAMPLES ? o->samples : SAMPLES;
 	for (int i = -1; i < n && !status; i++) {
 		l->writing = 0;
@@ -275,6 +277,7 @@ static int figure(struct lab *l, enum what what, int a, int b, int bytes, double
 /* Copy (or reduce) n bytes; seconds a byte of one operand. */
 static double kernel(char *mem, size_t n, bool reduces, double time)
 {
+	const void *const operands[] = { mem + n, mem + 2 * n };
 	double samples[SAMPLES];
 	int got = 0;
 	int64_t end = clock_ns() + (int64_t)(time * 1e9);
@@ -282,7 +285,7 @@ static double kernel(char *mem, size_t n, bool reduces, double time)
 		int64_t start = clock_ns();
 		for (size_t done = 0; done < MI; done += n)     /* long enough for the clock */
 			if (reduces)
-				reduce_k(mem, (const void *const[]){ mem + n, mem + 2 * n }, 2, n / sizeof(float), TUTTI_FLOAT32, TUTTI_SUM, 1);
+				reduce_k(mem, operands, 2, n / sizeof(float), TUTTI_FLOAT32, TUTTI_SUM, 1);
 			else
 				copy_bytes(mem, mem + n, n);
 		if (i >= 0)
@@ -295,8 +298,10 @@ static int kernels(struct lab *l, struct costs *costs)
 {
 	const size_t cached = costs->cache / 8 / 64 * 64;
 	struct { double *rate; size_t n; bool reduces; const char *what; } all[] = {
-		{ &costs->copy.cached, cached, false, "copies in the cache" }, { &costs->reduce.cached, cached, true, "reductions in the cache" },
-		{ &costs->copy.memory, BEYOND, false, "copies in memory" }, { &costs->reduce.memory, BEYOND, true, "reductions in memory" },
+		{ &costs->copy.cached, cached, false, "copies in the cache" },
+		{ &costs->reduce.cached, cached, true, "reductions in the cache" },
+		{ &costs->copy.memory, BEYOND, false, "copies in memory" },
+		{ &costs->reduce.memory, BEYOND, true, "reductions in memory" },
 	};
 	char *mem = malloc(3 * (size_t)BEYOND);
 	if (!mem)
@@ -332,7 +337,7 @@ static int memory(struct lab *l, struct costs *costs)
 
 struct pair { int a, b; };
 
-/* The lowest ranks of each class; nodes far apart for the network. Classes that only ranks beyond the first LOOK_AT have are not looked for. */
+/* The lowest ranks of each class; nodes far apart for the network. A class that only ranks beyond the first LOOK_AT have is not found. */
 static int find_pairs(const struct topo *t, struct pair pair[NEARS], struct pair far[NETWORK_PAIRS])
 {
 	int found = 0, n = 0, step, last = t->node[0];
