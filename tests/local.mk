@@ -28,6 +28,7 @@ tests_unit_SOURCES += tests/test_iface.c
 tests_unit_SOURCES += tests/test_kernels.c
 tests_unit_SOURCES += tests/test_mutants.c
 tests_unit_SOURCES += tests/test_sched.c
+tests_unit_SOURCES += tests/test_scene.c
 tests_unit_SOURCES += tests/test_shm.c
 tests_unit_SOURCES += tests/test_transport.c
 tests_unit_SOURCES += tests/test_transport_fail.c

@@ -70,6 +70,22 @@ END
 perf "JSON of a collective without an in-place variant" --ranks 2 sendrecv -b 8 -n 2 -J "$tap_dir/json"
 succeeds "says null" python3 -c 'import json, sys; assert json.load(open(sys.argv[1]))["rows"][0]["in_place"] is None' "$tap_dir/json"
 
+# -- what a live job chose
+
+TUTTI_EXPLAIN=1 "$tutti" perf --ranks 2 all_reduce -b 8 -e 128k -f 16384 -n 3 >"$tap_dir/log" 2>&1 &&
+	grep -Eq '^tutti: 2 ranks, shm; costs: ' "$tap_dir/log" && grep -Eq '^tutti: all_reduce +131072 direct_rs_ag .* (rule|measured) +[0-9]+ +[0-9.]+ +[0-9.]+  ' "$tap_dir/log"
+ok $? "TUTTI_EXPLAIN=1 shows choices, projected and measured times"
+TUTTI_EXPLAIN=1 TUTTI_CACHE=none TUTTI_TOPOLOGY="node:2@1Gb rank:2" "$tutti" perf --ranks 4 all_reduce --transport tcp -b 2M -n 2 -w 1 >"$tap_dir/log" 2>&1 &&
+	grep -Eq '^tutti: 4 ranks, tcp inside, tcp between; costs: default' "$tap_dir/log" &&
+	grep -Eq '^tutti: all_reduce +2097152 hier_[a-z]+ .* model .*2 x 1/2 of the bytes cross it; [a-z_]+ \+[0-9]+ %' "$tap_dir/log"
+ok $? "between machines the model chooses, and says what limits it"
+TUTTI_TOPOLOGY="node:3 rank:1" says "a topology of another number of ranks" 'expected 2 ranks, got 3' "$tutti" perf --ranks 2 all_reduce -b 8
+mkdir "$tap_dir/0" "$tap_dir/1"
+echo "node:1 rank:2" >"$tap_dir/0/x.topo"
+echo "node:2 rank:1" >"$tap_dir/1/x.topo"
+TUTTI_TOPOLOGY=./x.topo says "ranks that see different topologies" 'ranks 0 and 1 see different topologies' \
+	"$tutti" run -n 2 -- sh -c "cd $tap_dir/\$RANK && exec $(realpath "$tutti") perf all_reduce -b 8"
+
 # -- mistakes
 
 while IFS='|' read -r args words; do
