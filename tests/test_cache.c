@@ -84,7 +84,8 @@ Test(cache, what_was_saved_comes_back)
 	cr_assert_float_eq(got.pair[NEAR_NODE].latency, 7e-6, 1e-12);
 	memset(&table, 0xff, sizeof table);
 	cr_assert(cache_load_table(folder, 5, &table));
-	cr_assert(!memcmp(&t.cell[COLL_ALL_REDUCE][0][3], &table.cell[COLL_ALL_REDUCE][0][3], 4) && !table.cell[COLL_ALL_REDUCE][0][4].algo);
+	cr_assert(!memcmp(&t.cell[COLL_ALL_REDUCE][0][3], &table.cell[COLL_ALL_REDUCE][0][3], 4));
+	cr_assert(!table.cell[COLL_ALL_REDUCE][0][4].algo);
 	cr_assert(!cache_load_costs(folder, 6, &got) && !cache_load_table(folder, 6, &table));
 	cache_path(path, sizeof path, folder, 5, CACHE_COSTS);
 	cr_assert(mode_of(path) == 0600 && mode_of(folder) == 0700);
@@ -225,8 +226,9 @@ static uint64_t key_of(const char *text, const char *network)
 
 Test(cache, jobs_of_another_kind_have_other_keys)
 {
-	static const char *const places[] = { "node:2 rank:4", "node:4 rank:2", "node:2 rank:3,5", "node:1 rank:8", "rank:8", "node:2@10Gb rank:4",
-		"node:2@10Gb,1us rank:4", "node:2 package:2 rank:2", "node:2 core:4 rank:1", "node:2 nic:1 rank:4", "switch:1 node:2 rank:4", "node:2 rank:5,3" };
+	static const char *const places[] = { "node:2 rank:4", "node:4 rank:2", "node:2 rank:3,5", "node:1 rank:8", "rank:8",
+		"node:2@10Gb rank:4", "node:2@10Gb,1us rank:4", "node:2 package:2 rank:2", "node:2 core:4 rank:1", "node:2 nic:1 rank:4",
+		"switch:1 node:2 rank:4", "node:2 rank:5,3" };
 	enum { N = sizeof places / sizeof *places };
 	uint64_t keys[N + 2] = { key_of(places[0], "verbs"), key_of(places[0], NULL) };
 	for (int i = 0; i < N; i++)
@@ -243,8 +245,8 @@ static uint64_t key_of_hosts(const char *a, const char *b, const char *nic)
 	struct topo_record all[2] = { 0 };
 	struct topo *t;
 	for (int i = 0; i < 2; i++) {
-		all[i] = (struct topo_record){ .magic = TOPO_RECORD_MAGIC, .nnics = 1, .machine = (uint64_t)i + 1, .package = -1, .numa = -1, .core = -1, .packages = 1,
-			.numas = 1, .cores = 2 };
+		all[i] = (struct topo_record){ .magic = TOPO_RECORD_MAGIC, .nnics = 1, .machine = (uint64_t)i + 1, .package = -1,
+			.numa = -1, .core = -1, .packages = 1, .numas = 1, .cores = 2 };
 		snprintf(all[i].host, sizeof all[i].host, "%s", i ? b : a);
 		snprintf(all[i].nic[0].name, sizeof all[i].nic[0].name, "%s", nic);
 		all[i].nic[0].package = all[i].nic[0].numa = -1;

@@ -121,6 +121,28 @@ Test(calibrate, without_time_the_default_stands)
 	}
 }
 
+/* A plan that stays on one rank alone would make the next call another operation there. */
+static const char *force_in_turn(struct tutti_comm *c, void *ctx)
+{
+	const struct algo *algos[] = { algo_find(COLL_ALL_REDUCE, "direct"), algo_find(COLL_ALL_REDUCE, "recursive_doubling"),
+		algo_find(COLL_ALL_REDUCE, "ring"), algo_find(COLL_ALL_REDUCE, "circulant") };
+	static _Thread_local float x[4096];
+	(void)ctx;
+	for (int i = 0; i < 2000; i++) {
+		struct plan_cell cell = { .algo = (uint8_t)(algos[i % 4] - algo_table + 1), .channels = 1, .pieces = 1, .slice = 17 };
+		if (comm_force(c, &cell) < 0 || tutti_all_reduce(x, x, 4096, TUTTI_FLOAT32, TUTTI_SUM, c) < 0)
+			return tutti_last_error(c);
+	}
+	return comm_force(c, NULL) < 0 ? tutti_last_error(c) : NULL;
+}
+
+Test(calibrate, plans_are_forced_on_all_ranks_alike)
+{
+	struct tutti_config config = TUTTI_CONFIG_INIT;
+	config.transport = "shm";
+	cr_assert_eq(comms_run(2, &config, force_in_turn, NULL), 0);
+}
+
 /* ---- the cache's part ---------------------------------------------------------------------------------------------------- */
 
 struct seen { struct costs costs[RANKS_MAX]; bool calibrated[RANKS_MAX]; };
@@ -141,7 +163,7 @@ static struct seen start_job(int n)
 	memset(&s, 0, sizeof s);
 	cr_assert_eq(comms_run(n, &config, look, &s), 0);
 	for (int r = 1; r < n; r++)
-		cr_assert(!memcmp(&s.costs[0], &s.costs[r], sizeof s.costs[0]) && s.calibrated[0] == s.calibrated[r], "ranks 0 and %d differ", r);
+		cr_assert(!memcmp(&s.costs[0], &s.costs[r], sizeof s.costs[0]) && s.calibrated[0] == s.calibrated[r], "rank %d", r);
 	return s;
 }
 
@@ -210,7 +232,7 @@ static const char *force_each(struct tutti_comm *c, void *ctx)
 	int32_t x[3000] = { 0 }, n = tutti_comm_size(c);
 	(void)ctx;
 	for (const struct algo *a = algo_table; a->name; a++) {
-		struct plan_cell cell = { .algo = (uint8_t)(a - algo_table + 1), .channels = 2, .pieces = 3, .slice = 12, .source = PLAN_MODEL };
+		struct plan_cell cell = { .algo = (uint8_t)(a - algo_table + 1), .channels = 2, .pieces = 3, .slice = 12 };
 		if (a->coll != COLL_ALL_REDUCE || a->shaped)
 			continue;
 		for (int i = 0; i < 3000; i++)

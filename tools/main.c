@@ -61,7 +61,7 @@ static const struct command commands[] = {
 	  "many ranks, placed in the same way, on the same kind of machine and with the same transports find it there when they start. With --ranks it starts "
 	  "its own ranks on this machine; without, it is one rank of a job that a launcher has started. Tune a job as it will run: bound to cores in the same way, "
 	  "and with nothing else on the machines.\n\n"
-	  "Each call is preceded by writing the input and followed by reading the result, which is not counted. Sizes are 8 bytes times a power of 4, of one rank's "
+	  "Each call is preceded by writing the input and followed by reading the result, which is not counted; before one that has a root, all ranks meet. Sizes are 8 bytes times a power of 4, of one rank's "
 	  "count; a row has the fastest candidate, by how much it wins against the next, what the model had projected for it, and the others. A star marks what the "
 	  "rules would have taken: it stands unless another is faster by 3 %, which may be chance. An algorithm's channels (ch), pieces (pc) and slice (k) stand behind its name "
 	  "when they are not the usual ones.\n\n"

@@ -15,10 +15,12 @@ enum { ROUNDS = 5, CALIBRATE_MS = 2000, SIMULATE_MS = 10000, HOPELESS = 3 };
 
 const struct arg tune_args[] = {
 	{ 0, "ranks", "N", "start N ranks on this machine", ARG_INT, AT(ranks), 0, LAUNCH_RANKS_MAX },
-	{ 0, "budget", "TIME", "how long it may take, about (2min): sizes that it does not reach are left out", ARG_TIME, AT(budget_ms), 0, 0 },
+	{ 0, "budget", "TIME", "how long it may take, about (2min): sizes that it does not reach are left out", ARG_TIME,
+	  AT(budget_ms), 0, 0 },
 	{ 'b', "minbytes", "SIZE", "smallest size of the larger buffer (8)", ARG_SIZE, AT(min), 0, 0 },
 	{ 'e', "maxbytes", "SIZE", "largest (64M)", ARG_SIZE, AT(max), 0, 0 },
-	{ 0, "top", "K", "measure the K candidates that the model thinks the fastest (4), and what the rules would take", ARG_INT, AT(top), 1, TUNE_TRIES_MAX - 1 },
+	{ 0, "top", "K", "measure the K candidates that the model thinks the fastest (4), and what the rules would take", ARG_INT,
+	  AT(top), 1, TUNE_TRIES_MAX - 1 },
 	{ 0, "transport", "LIST", "force transports, as TUTTI_TRANSPORT", ARG_STR, AT(transport), 0, 0 },
 	{ 0, "dry-run", NULL, "measure and print, but keep nothing", ARG_FLAG, AT(dry_run), 0, 1 },
 	{ .kind = ARG_END },
@@ -298,7 +300,8 @@ static void check_config(const char *cmd)
 	if (!c)
 		args_refuse(cmd, "%s", err_last());
 	if (*c->algo || c->slice || c->channels)
-		args_refuse(cmd, "expected TUTTI_ALGO, TUTTI_SLICE and TUTTI_CHANNELS to force nothing, got %s", *c->algo ? c->algo : c->slice ? "a slice" : "channels");
+		args_refuse(cmd, "expected TUTTI_ALGO, TUTTI_SLICE and TUTTI_CHANNELS to force nothing, got %s",
+		            *c->algo ? c->algo : c->slice ? "a slice" : "channels");
 }
 
 int tool_tune(int argc, char **argv)

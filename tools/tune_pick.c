@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which candidates are worth a measurement: the model's best, but not the same algorithm in all its variants, and what would run without a table. */
+/* What is worth a measurement: the model's best, but not one algorithm in all its variants, and what would run without a table. */
 #include <plan/choose.h>
 #include <tools/tune.h>
 
@@ -18,7 +18,7 @@ static bool same(const struct plan_cell *a, const struct plan_cell *b)
 	return a->algo == b->algo && a->channels == b->channels && a->pieces == b->pieces && a->slice == b->slice;
 }
 
-/* What the simulator cannot tell from one that is there already is the same at this size; and one algorithm gets no more than half of the places. */
+/* What the simulator cannot tell from one that is there already is the same at this size; one algorithm gets at most half of the places. */
 static bool wanted(const struct try *tries, int n, const struct candidate *c, int size, int most)
 {
 	struct plan_cell cell = cell_of(c->algo, c->channels, c->pieces, c->slice);
@@ -42,7 +42,8 @@ static bool better(const struct candidate *a, const struct candidate *b, int siz
 	return a->algo == b->algo && a->channels == b->channels && a->pieces == b->pieces && a->slice == USUAL;
 }
 
-static const struct candidate *next_best(const struct tune *t, const struct candidate *list, int n, int size, const struct try *tries, int ntries)
+static const struct candidate *next_best(const struct tune *t, const struct candidate *list, int n, int size,
+                                         const struct try *tries, int ntries)
 {
 	const struct candidate *best = NULL;
 	for (int i = 0; i < n; i++)

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <tools/tune.h>
 
-static const char rule[] = "-----------  ----------------------------  ----------  --------  ----------  --------  -----------------------------";
+static const char rule[] = "---------  ----------------------------  ----------  --------  ----------  --------  ---------------";
 
 /* "ring", "ring 2ch", "chain 1ch 8pc", and the slice when it is not the usual one; a star marks the rules' choice. */
 static void name_of(char *buf, size_t cap, const struct try *t)
@@ -30,18 +30,20 @@ void tune_print_costs(const struct tune *t)
 					a = q, b = r;
 		double byte = g->byte > g->byte_core ? g->byte : g->byte_core;
 		if (b)
-			printf("#   %-8s %9.2f us %9.2f us %9.2f GB/s   (ranks %d and %d)\n", near_names[i], g->latency * 1e6, g->overhead * 1e6, 1e-9 / byte, a, b);
+			printf("#   %-8s %9.2f us %9.2f us %9.2f GB/s   (ranks %d and %d)\n", near_names[i], g->latency * 1e6,
+			       g->overhead * 1e6, 1e-9 / byte, a, b);
 	}
 	if (c->costs.link_measured > 0)
 		printf("#   all ranks of a node to another: %.2f GB/s\n", 1e-9 / c->costs.link_measured);
 	printf("#   a core: copies %.1f GB/s cached, %.1f beyond; reduces %.1f and %.1f (read and written); all cores of a node %.1f\n",
-	       1e-9 / c->costs.copy.cached, 1e-9 / c->costs.copy.memory, 1e-9 / c->costs.reduce.cached, 1e-9 / c->costs.reduce.memory, 1e-9 / c->costs.memory);
+	       1e-9 / c->costs.copy.cached, 1e-9 / c->costs.copy.memory, 1e-9 / c->costs.reduce.cached, 1e-9 / c->costs.reduce.memory,
+	       1e-9 / c->costs.memory);
 }
 
 void tune_print_head(enum coll coll)
 {
-	printf("#\n# %s\n# %9s  %-28s  %10s  %8s  %10s  %8s  %s\n# %s\n", coll_rows[coll].name, "bytes", "chosen (*: the rules', too)", "us", "wins by", "model us",
-	       "error", "the others, us", rule + 2);
+	printf("#\n# %s\n# %9s  %-28s  %10s  %8s  %10s  %8s  %s\n# %s\n", coll_rows[coll].name, "bytes",
+	       "chosen (*: the rules', too)", "us", "wins by", "model us", "error", "the others, us", rule);
 	fflush(stdout);
 }
 
@@ -77,7 +79,8 @@ void tune_print_end(struct tune *t)
 	int n = t->nerrors;
 	printf("#\n");
 	if (t->left_out)
-		printf("# the time was over before %d of %d sizes: what the model and the rules say stands for them\n", t->left_out, t->left_out + t->measured);
+		printf("# the time was over before %d of %d sizes: what the model and the rules say stands for them\n", t->left_out,
+		       t->left_out + t->measured);
 	if (n) {
 		qsort(t->errors, (size_t)n, sizeof *t->errors, by_value);
 		printf("# the model's error over %d measured candidates: median %.0f %%, 90th percentile %.0f %%\n", n,

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An application's loop: write the input, call, read the result. Candidates take turns, so that what drifts drifts for all. */
+/*
+ * An application's loop: write the input, call, read the result. Candidates take turns, so that what drifts drifts for all. Where a root
+ * sends or gathers, all meet before each call: otherwise it would run ahead, and throughput be measured in place of time.
+ */
 #include <base/clock.h>
 #include <base/type.h>
 #include <perf/touch.h>
@@ -45,13 +48,17 @@ static int turn(struct tune *t, const struct tune_order *o, const struct plan_ce
 {
 	const struct perf_coll *coll = perf_coll_find(coll_rows[o->coll].name);
 	const int n = t->comm->nranks;
-	const size_t bytes = block((enum coll)o->coll, o->size), in = bytes * coll_in_blocks((enum coll)o->coll, n), out = bytes * coll_out_blocks((enum coll)o->coll, n);
+	const enum coll which = (enum coll)o->coll;
+	const size_t bytes = block(which, o->size), in = bytes * coll_in_blocks(which, n), out = bytes * coll_out_blocks(which, n);
 	const struct perf_call call = { t->send, t->recv, bytes / sizeof(float), TUTTI_FLOAT32, TUTTI_SUM, 0, t->comm };
+	const bool meets = coll_rows[o->coll].rooted;
 	int status = comm_force(t->comm, cell);
 	for (int i = -1; i < o->iters && !status; i++) {
 		touch_write(t->send, in, (unsigned)i);
+		status = meets ? tutti_barrier(t->comm) : TUTTI_OK;
 		int64_t start = clock_ns();
-		status = coll->call(&call);
+		if (!status)
+			status = coll->call(&call);
 		if (i >= 0)
 			times[i] = (double)(clock_ns() - start) * 1e-9;
 		sink += touch_read(t->recv, out);

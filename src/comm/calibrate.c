@@ -7,8 +7,8 @@
  *               result <--- the one who held the watch
  *               ... until the budget is over: "stop", and the costs
  *
- * Rank 0 alone decides, by its own clock; the others follow its orders. Every figure is the median of some samples. How a figure becomes one of struct costs is
- * read off the simulator: for n bytes, alone and one way,
+ * Rank 0 alone decides, by its own clock; the others follow its orders. Every figure is the median of some samples. How a figure becomes
+ * one of struct costs is read off the simulator: for n bytes, alone and one way,
  *
  *      half a ping-pong    start + latency (edges', too) + 2 (overhead + step)
  *      back to back        start + overhead + step a message, n byte a long one's
@@ -34,11 +34,13 @@ struct lab {
 	struct tutti_comm *c;
 	char *out, *in;                 /* LONG bytes each */
 	double results[SAMPLES];
+	double writing;                 /* seconds of a sample that do not count */
 	/* rank 0 */
 	int64_t deadline;
 	int left;                       /* figures still to be measured, which share the time that is left */
 };
 
+static double above(double x, double least) { return x > least ? x : least; }
 static double seconds_since(int64_t start) { return (double)(clock_ns() - start) * 1e-9; }
 
 static int by_value(const void *a, const void *b)
@@ -70,12 +72,25 @@ static int ping(struct lab *l, const struct order *o, int peer, bool first)
 	return status;
 }
 
+/* What is sent has just been written, or a receiver on the same machine would find it in its own cache. */
+static void write_out(struct lab *l, size_t bytes, int turn)
+{
+	if (bytes <= SMALL)
+		return;
+	int64_t start = clock_ns();
+	memset(l->out, turn, bytes);
+	l->writing += seconds_since(start);
+}
+
 /* One way; the last word is the receiver's. */
 static int flow(struct lab *l, const struct order *o, int peer, bool first)
 {
 	int status = TUTTI_OK;
-	for (int i = 0; i < o->iters && !status; i++)
+	for (int i = 0; i < o->iters && !status; i++) {
+		if (first)
+			write_out(l, (size_t)o->bytes, i);
 		status = first ? put(l, peer, (size_t)o->bytes) : get(l, peer, (size_t)o->bytes);
+	}
 	if (!status)
 		status = first ? get(l, peer, 0) : put(l, peer, 0);
 	return status;
@@ -87,6 +102,7 @@ static int both(struct lab *l, const struct order *o, int peer, bool first)
 	(void)first;
 	for (int i = 0; i < o->iters && !status; i++) {
 		struct tutti_request *req[2] = { NULL, NULL };
+		write_out(l, (size_t)o->bytes, i);
 		status = tutti_recv_async(l->in, (size_t)o->bytes, TUTTI_UINT8, peer, l->c, &req[0]);
 		if (!status)
 			status = tutti_send_async(l->out, (size_t)o->bytes, TUTTI_UINT8, peer, l->c, &req[1]);
@@ -101,13 +117,16 @@ static int both(struct lab *l, const struct order *o, int peer, bool first)
 /* Samples of something, after one that does not count: it connects, and warms up. *result: of one iteration. */
 static int sampled(struct lab *l, const struct order *o, int peer, bool first, double *result)
 {
-	static int (*const does[])(struct lab *, const struct order *, int, bool) = { [PING] = ping, [FLOW] = flow, [BOTH] = both, [LINK] = flow };
+	static int (*const does[])(struct lab *, const struct order *, int, bool) = {
+		[PING] = ping, [FLOW] = flow, [BOTH] = both, [LINK] = flow
+	};
 	int status = TUTTI_OK, n = o->samples < SAMPLES ? o->samples : SAMPLES;
 	for (int i = -1; i < n && !status; i++) {
+		l->writing = 0;
 		int64_t start = clock_ns();
 		status = does[o->what](l, o, peer, first);
 		if (i >= 0)
-			l->results[i] = seconds_since(start) / o->iters;
+			l->results[i] = above(seconds_since(start) - l->writing, 1e-12) / o->iters;
 	}
 	*result = median(l->results, n);
 	return status;
@@ -258,6 +277,7 @@ static int figure(struct lab *l, enum what what, int a, int b, int bytes, double
 /* Copy (or reduce) n bytes; seconds a byte of one operand. */
 static double kernel(char *mem, size_t n, bool reduces, double time)
 {
+	const void *const operands[] = { mem + n, mem + 2 * n };
 	double samples[SAMPLES];
 	int got = 0;
 	int64_t end = clock_ns() + (int64_t)(time * 1e9);
@@ -265,7 +285,7 @@ static double kernel(char *mem, size_t n, bool reduces, double time)
 		int64_t start = clock_ns();
 		for (size_t done = 0; done < MI; done += n)     /* long enough for the clock */
 			if (reduces)
-				reduce_k(mem, (const void *const[]){ mem + n, mem + 2 * n }, 2, n / sizeof(float), TUTTI_FLOAT32, TUTTI_SUM, 1);
+				reduce_k(mem, operands, 2, n / sizeof(float), TUTTI_FLOAT32, TUTTI_SUM, 1);
 			else
 				copy_bytes(mem, mem + n, n);
 		if (i >= 0)
@@ -278,8 +298,10 @@ static int kernels(struct lab *l, struct costs *costs)
 {
 	const size_t cached = costs->cache / 8 / 64 * 64;
 	struct { double *rate; size_t n; bool reduces; const char *what; } all[] = {
-		{ &costs->copy.cached, cached, false, "copies in the cache" }, { &costs->reduce.cached, cached, true, "reductions in the cache" },
-		{ &costs->copy.memory, BEYOND, false, "copies in memory" }, { &costs->reduce.memory, BEYOND, true, "reductions in memory" },
+		{ &costs->copy.cached, cached, false, "copies in the cache" },
+		{ &costs->reduce.cached, cached, true, "reductions in the cache" },
+		{ &costs->copy.memory, BEYOND, false, "copies in memory" },
+		{ &costs->reduce.memory, BEYOND, true, "reductions in memory" },
 	};
 	char *mem = malloc(3 * (size_t)BEYOND);
 	if (!mem)
@@ -315,7 +337,7 @@ static int memory(struct lab *l, struct costs *costs)
 
 struct pair { int a, b; };
 
-/* The lowest ranks of each class; nodes far apart for the network. Classes that only ranks beyond the first LOOK_AT have are not looked for. */
+/* The lowest ranks of each class; nodes far apart for the network. A class that only ranks beyond the first LOOK_AT have is not found. */
 static int find_pairs(const struct topo *t, struct pair pair[NEARS], struct pair far[NETWORK_PAIRS])
 {
 	int found = 0, n = 0, step, last = t->node[0];
@@ -347,7 +369,6 @@ static double edges_latency(const struct topo *t, int a, int b)
 	return sum;
 }
 
-static double above(double x, double least) { return x > least ? x : least; }
 static double least_of(double a, double b) { return a < b ? a : b; }
 
 static int short_messages(struct lab *l, const struct costs *c, struct pair p, struct loggp *g)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What rank 0 remembers of jobs of this kind, and what the ranks learn when it remembers nothing; and plans that are forced while they are measured.
- * Only rank 0 touches the cache.
+ * What rank 0 remembers of jobs of this kind, and what the ranks learn when it remembers nothing; and plans that are forced while they
+ * are measured. Only rank 0 touches the cache.
  */
 #include <base/clock.h>
 #include <base/log.h>
@@ -39,8 +39,8 @@ void comm_recall(struct tutti_comm *c, struct plan_table *measured)
 	uint64_t key = key_of(c);
 	c->calibrated = cache_load_costs(folder, key, &c->costs);
 	bool table = cache_load_table(folder, key, measured);
-	log_msg(LOG_INFO, "the cache %s knows %s%s of jobs like this one (%016llx)", folder, c->calibrated ? "costs" : "no costs", table ? " and plans" : "",
-	        (unsigned long long)key);
+	log_msg(LOG_INFO, "the cache %s knows %s%s of jobs like this one (%016llx)", folder, c->calibrated ? "costs" : "no costs",
+	        table ? " and plans" : "", (unsigned long long)key);
 }
 
 /* "4 ranks on 2 machines; node shm, network tcp" */
@@ -88,9 +88,10 @@ int comm_force(struct tutti_comm *c, const struct plan_cell *cell)
 {
 	const struct algo *a = cell ? plan_cell_algo(cell) : NULL;
 	engine_enter(&c->engine);
-	int status = engine_wait(&c->engine, NULL, CLOCK_NEVER);        /* a call is over for its caller while it still sends from scratch */
+	/* a call may be over for its caller while it still sends from scratch: its plan would stay, on this rank and not on another */
+	int status = engine_wait(&c->engine, NULL, CLOCK_NEVER);
 	if (!status)
-		engine_reap(&c->engine);        /* or its plan would stay, on this rank and not on another */
+		engine_reap(&c->engine);
 	plans_drop_idle(&c->plans);
 	if (status < 0)
 		comm_error(c, status);

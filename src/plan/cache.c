@@ -122,7 +122,8 @@ static int trusted(int fd, size_t *bytes)
 	if (s.st_uid != geteuid() && s.st_uid != 0)
 		return err_set(TUTTI_ERR_CONFIG, "expected a file of this user or of root, got one of user %u", (unsigned)s.st_uid);
 	if (s.st_mode & (S_IWGRP | S_IWOTH))
-		return err_set(TUTTI_ERR_CONFIG, "expected a file that only its owner may write, got mode %03o", (unsigned)s.st_mode & 0777);
+		return err_set(TUTTI_ERR_CONFIG, "expected a file that only its owner may write, got mode %03o",
+		               (unsigned)s.st_mode & 0777);
 	if (s.st_size > FILE_MAX)
 		return err_set(TUTTI_ERR_CONFIG, "expected at most %d bytes, got %lld", FILE_MAX, (long long)s.st_size);
 	*bytes = (size_t)s.st_size;
@@ -134,7 +135,8 @@ static int parse(const char *text, enum cache_kind kind, uint64_t key, void *out
 	char head[HEAD_MAX];
 	head_of(head, key, kind);
 	if (strncmp(text, head, strlen(head)))
-		return err_set(TUTTI_ERR_CONFIG, "expected the first line \"%.*s\", got \"%.*s\"", (int)strlen(head) - 1, head, line_of(text, 80), text);
+		return err_set(TUTTI_ERR_CONFIG, "expected the first line \"%.*s\", got \"%.*s\"", (int)strlen(head) - 1, head,
+		               line_of(text, 80), text);
 	size_t n = strlen(text), end = strlen(tail);
 	if (n < end || strcmp(text + n - end, tail))
 		return err_set(TUTTI_ERR_CONFIG, "expected \"# end\" as the last line: it is not whole");
@@ -239,5 +241,12 @@ static int save(const char *folder, uint64_t key, enum cache_kind kind, const ch
 	return status;
 }
 
-int cache_save_costs(const char *folder, uint64_t key, const char *about, const struct costs *c) { return save(folder, key, CACHE_COSTS, about, c); }
-int cache_save_table(const char *folder, uint64_t key, const char *about, const struct plan_table *t) { return save(folder, key, CACHE_PLANS, about, t); }
+int cache_save_costs(const char *folder, uint64_t key, const char *about, const struct costs *c)
+{
+	return save(folder, key, CACHE_COSTS, about, c);
+}
+
+int cache_save_table(const char *folder, uint64_t key, const char *about, const struct plan_table *t)
+{
+	return save(folder, key, CACHE_PLANS, about, t);
+}

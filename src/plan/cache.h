@@ -8,8 +8,8 @@
  *
  *  - Rank 0 alone reads and writes them. The files are for people, too: text behind a line that says what it is.
  *  - A file appears whole or not at all: it is written under another name and renamed. Who writes last wins.
- *  - A file is no more believed than any other input. One that is damaged, too long, of another version or job, or that others than its owner, root and this
- *    user could have written is left alone, with a warning that says why. A missing one is nothing to talk about.
+ *  - A file is no more believed than any other input. One that is damaged, too long, of another version or job, or that others than its
+ *    owner, root and this user could have written is left alone, with a warning that says why. A missing one is nothing to talk about.
  */
 #ifndef PLAN_CACHE_H
 #define PLAN_CACHE_H
