@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define KI 1024u
-enum { CLOSE = 3 };      /* percent */
+enum { CLOSE = 3, SHORT = 64 * KI };     /* per cent; bytes */
 
 /* How much is tried, by effort. steps: of all ranks together; more are too slow to simulate there. */
 static const struct effort {
@@ -115,15 +115,26 @@ int project_candidates(struct candidate **list, int *n, enum coll coll, const st
 
 static int log2_of(size_t x) { return 63 - __builtin_clzll(x); }
 
+struct among { int size; bool ordered; const struct candidate *but; };
+
+static bool allowed(const struct candidate *c, const struct among *a) { return (!a->ordered || c->algo->ordered) && (!a->but || c->algo != a->but->algo); }
+
+/* Both are close to the fastest. */
+static bool kinder(const struct candidate *c, const struct candidate *to, int size)
+{
+	return plan_size(size) < SHORT && c->result[size].messages < to->result[size].messages;
+}
+
 const struct candidate *project_best(const struct candidate *list, int n, int size, bool ordered, const struct candidate *but)
 {
-	const struct candidate *best = NULL;
+	const struct candidate *fastest = NULL, *best = NULL;
+	const struct among a = { size, ordered, but };
 	for (int i = 0; i < n; i++)
-		if ((!ordered || list[i].algo->ordered) && (!but || list[i].algo != but->algo) && (!best || list[i].seconds[size] < best->seconds[size]))
+		if (allowed(&list[i], &a) && (!fastest || list[i].seconds[size] < fastest->seconds[size]))
+			fastest = &list[i];
+	for (int i = 0; i < n; i++)
+		if (allowed(&list[i], &a) && list[i].seconds[size] * 100 <= fastest->seconds[size] * (100 + CLOSE) && (!best || kinder(&list[i], best, size)))
 			best = &list[i];
-	for (int i = 0; best && i < n; i++)
-		if ((!ordered || list[i].algo->ordered) && (!but || list[i].algo != but->algo) && list[i].seconds[size] * 100 <= best->seconds[size] * (100 + CLOSE))
-			return &list[i];
 	return best;
 }
 

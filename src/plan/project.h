@@ -28,9 +28,9 @@ struct candidate {
 int project_candidates(struct candidate **list, int *n, enum coll coll, const struct scene *s, int effort, int64_t deadline);
 
 /*
- * The best at plan_size(size), of those that keep order if need be, and of other algorithms than but's if there is one. NULL: there is none. Of those within 3 percent of the
- * fastest the first counts: the model is no better than that, and the list begins with what is kindest to switches (a ring has one sender a receiver), one channel and
- * long slices.
+ * The best at plan_size(size), of those that keep order if need be, and of other algorithms than but's if there is one. NULL: there is none. The model is no better than
+ * 3 percent: of those as close to the fastest, of short messages the one with the fewest counts, which cores that do other things, too, thank for; of long ones the first in the list, which
+ * begins with what is kindest to switches (a ring has one sender a receiver), one channel and long slices.
  */
 const struct candidate *project_best(const struct candidate *list, int n, int size, bool ordered, const struct candidate *but);
 
