@@ -89,6 +89,47 @@ Test(scene, a_call_goes_by_the_table)
 	cr_assert_eq(over_loop("node:2 rank:2", RANKS, call_with_table, &cell), 0);
 }
 
+/* ---- splits ---------------------------------------------------------------------------------------------------------------- */
+
+/* Ranks 0 2 4 6 are one a node, 0 1 2 3 two on each of two; of those, 0 and 3 are one a node again. */
+static const char *split_in_two(struct tutti_comm *c, void *ctx)
+{
+	struct tutti_comm *d, *e, *f;
+	int rank = tutti_comm_rank(c), one = 1;
+	(void)ctx;
+	EXPECT(tutti_comm_split(c, rank % 2, 0, &d, NULL) == TUTTI_OK);
+	EXPECT(d->topo->nranks == 4 && d->topo->node[0] != d->topo->node[1] && d->topo->node[2] != d->topo->node[3] && !d->shape);
+	EXPECT(tutti_comm_split(c, rank / 4, -rank, &e, NULL) == TUTTI_OK);
+	EXPECT(e->shape && e->shape->nlevels == 1 && e->shape->level[0].n == 2 && e->topo->node[0] == e->topo->node[1] && e->topo->node[1] != e->topo->node[2]);
+	EXPECT(tutti_comm_split(e, tutti_comm_rank(e) % 3 == 0, 0, &f, NULL) == TUTTI_OK);
+	EXPECT(f->topo->nranks == 2 && f->topo->node[0] != f->topo->node[1] && f->split_from == NULL);
+	EXPECT(tutti_all_reduce(&one, &one, 1, TUTTI_INT32, TUTTI_SUM, e) == TUTTI_OK && one == 4);
+	EXPECT(tutti_comm_destroy(f) == TUTTI_OK && tutti_comm_destroy(e) == TUTTI_OK && tutti_comm_destroy(d) == TUTTI_OK);
+	return NULL;
+}
+
+Test(scene, a_split_has_its_part_of_the_topology)
+{
+	cr_assert_eq(over_loop("node:4@1Gb,20us rank:2", 8, split_in_two, NULL), 0);
+}
+
+static const char *split_alone(struct tutti_comm *c, void *ctx)
+{
+	struct tutti_comm *d;
+	int one = 1;
+	(void)ctx;
+	EXPECT(tutti_comm_split(c, tutti_comm_rank(c), 0, &d, NULL) == TUTTI_OK);
+	EXPECT(d->topo->nranks == 1 && tutti_all_reduce(&one, &one, 1, TUTTI_INT32, TUTTI_SUM, d) == TUTTI_OK && one == 1);
+	EXPECT(tutti_barrier(d) == TUTTI_OK);
+	return tutti_comm_destroy(d) == TUTTI_OK ? NULL : "destroy";
+}
+
+Test(scene, a_rank_alone_has_a_place_of_its_own)
+{
+	setenv("TUTTI_EXPLAIN", "1", 1);
+	cr_assert_eq(over_loop("node:2 rank:2", RANKS, split_alone, NULL), 0);
+}
+
 /* ---- the text of tables, and what must not be believed -------------------------------------------------------------------- */
 
 Test(scene, a_table_says_itself)

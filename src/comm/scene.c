@@ -11,10 +11,18 @@
 #include <plan/project.h>
 #include <stdlib.h>
 
+/* TUTTI_TOPOLOGY speaks of the ranks that a job begins with: those of a split have the places that they have there. */
+static int find_places(struct tutti_comm *c, const struct topo_record *records, struct topo **t)
+{
+	if (!*c->config.topology)
+		return topo_from_records(t, records, c->nranks, c->config.fabric);
+	return c->split_from ? topo_part(t, c->split_from->topo, c->split_ranks, c->nranks) : topo_open(t, c->config.topology, c->nranks);
+}
+
 int scene_make(struct tutti_comm *c, const struct topo_record *records)
 {
 	struct topo *t;
-	int status = *c->config.topology ? topo_open(&t, c->config.topology, c->nranks) : topo_from_records(&t, records, c->nranks, c->config.fabric);
+	int status = find_places(c, records, &t);
 	if (status)
 		return status;
 	c->topo = t;
