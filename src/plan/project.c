@@ -138,10 +138,11 @@ static struct plan_cell best(const struct candidate *list, int n, bool ordered, 
 			second = &list[i];
 	if (!first)
 		return (struct plan_cell){ 0 };
+	double seconds = first->seconds[size] < PLAN_SECONDS / 2 ? first->seconds[size] : PLAN_SECONDS / 2;     /* links may be given as slow as one likes */
 	double loss = second && first->seconds[size] > 0 ? 1000 * (second->seconds[size] / first->seconds[size] - 1) : UINT16_MAX;
 	return (struct plan_cell){ .algo = (uint8_t)(first->algo - algo_table + 1), .channels = (uint8_t)first->channels, .pieces = (uint8_t)first->pieces,
 		.slice = (uint8_t)log2_of(first->slice), .source = PLAN_MODEL, .runner_up = second ? (uint8_t)(second->algo - algo_table + 1) : 0,
-		.loss = loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX, .seconds = (float)first->seconds[size] };
+		.loss = loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX, .seconds = (float)seconds };
 }
 
 int project_table(struct plan_table *t, const struct scene *s, int effort, int64_t deadline)
