@@ -153,7 +153,7 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		comm_free(c);
 		return err_set(status, "%s", why);
 	}
-	status = scene_calibrate(c, deadline);
+	status = scene_calibrate(c);
 	if (status < 0) {
 		char why[ERR_TEXT];
 		snprintf(why, sizeof(why), "%s", err_last());

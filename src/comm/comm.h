@@ -106,7 +106,7 @@ int call_check(const struct tutti_comm *c, const struct call *k);
  */
 int scene_make(struct tutti_comm *c, const struct topo_record *records);
 int scene_agree(struct tutti_comm *c, int64_t deadline);
-int scene_calibrate(struct tutti_comm *c, int64_t deadline);
+int scene_calibrate(struct tutti_comm *c);
 
 /* watch.c: is this call to be timed? What it took; and, for TUTTI_EXPLAIN=1, all that was chosen, on stderr. */
 static inline bool watch_due(struct plan_entry *e) { return e->calls++ % WATCH_EVERY == WATCH_EVERY - 1 || e->samples; }
