@@ -3,6 +3,7 @@
 #include "ranks.h"
 #include <comm/comm.h>
 #include <criterion/criterion.h>
+#include <plan/project.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,85 @@ Test(scene, a_call_goes_by_the_table)
 	const struct algo *a = algo_find(COLL_ALL_REDUCE, "hier_circulant");
 	struct plan_cell cell = { .algo = (uint8_t)(a - algo_table + 1), .channels = 3, .pieces = 1, .slice = 13, .source = PLAN_MEASURED };
 	cr_assert_eq(over_loop("node:2 rank:2", RANKS, call_with_table, &cell), 0);
+}
+
+/* Links may be given as slow as one likes: what then takes too long for a table is at its end, and still legal. */
+Test(scene, a_table_over_the_slowest_links_is_legal)
+{
+	struct topo *t;
+	struct shape *shape;
+	struct costs costs;
+	struct plan_table *table = calloc(1, sizeof(*table));
+	costs_default(&costs);
+	costs.pair[NEAR_NETWORK].byte = 100;
+	cr_assert_eq(topo_parse(&t, "node:3 rank:2"), TUTTI_OK);
+	cr_assert_eq(sim_shape(&shape, t), TUTTI_OK);
+	cr_assert_eq(project_table(table, &(struct scene){ t, shape, &costs }, 0, INT64_MAX), TUTTI_OK);
+	cr_assert_neq(table->cell[COLL_ALL_REDUCE][0][PLAN_SIZES - 1].algo, 0);
+	cr_assert_gt(table->cell[COLL_ALL_REDUCE][0][PLAN_SIZES - 1].seconds, 1e8);
+	cr_assert_eq(plan_table_check(table), TUTTI_OK, "%s", tutti_last_error(NULL));
+	free(table);
+	shape_free(shape);
+	topo_free(t);
+}
+
+Test(scene, what_a_cell_says_holds_for_its_sizes_and_its_own_channels)
+{
+	struct plan_table t = { 0 };
+	struct query q = { COLL_ALL_REDUCE, 4, 0, 512ull << 20, true, false, NULL, &t };
+	struct choice c;
+	t.cell[COLL_ALL_REDUCE][0][PLAN_SIZES - 1] = (struct plan_cell){ .algo = 1, .channels = 2, .pieces = 1, .slice = 17, .seconds = 1 };
+	cr_assert_eq(choose(&c, &q, NULL, 0, 0), TUTTI_OK);
+	cr_assert_eq(c.seconds, 1);
+	cr_assert_eq(choose(&c, &q, NULL, 0, 4), TUTTI_OK);
+	cr_assert(c.seconds == 0 && c.problem.channels == 4);
+	cr_assert_eq(choose(&c, &q, NULL, 4096, 0), TUTTI_OK);
+	cr_assert_eq(c.seconds, 0);
+	q.bytes *= 8;
+	cr_assert_eq(choose(&c, &q, NULL, 0, 2), TUTTI_OK);
+	cr_assert_eq(c.seconds, 8);
+}
+
+/* ---- splits ---------------------------------------------------------------------------------------------------------------- */
+
+/* Ranks 0 2 4 6 are one a node, 0 1 2 3 two on each of two; of those, 0 and 3 are one a node again. */
+static const char *split_in_two(struct tutti_comm *c, void *ctx)
+{
+	struct tutti_comm *d, *e, *f;
+	int rank = tutti_comm_rank(c), one = 1;
+	(void)ctx;
+	EXPECT(tutti_comm_split(c, rank % 2, 0, &d, NULL) == TUTTI_OK);
+	EXPECT(d->topo->nranks == 4 && d->topo->node[0] != d->topo->node[1] && d->topo->node[2] != d->topo->node[3] && !d->shape);
+	EXPECT(tutti_comm_split(c, rank / 4, -rank, &e, NULL) == TUTTI_OK);
+	EXPECT(e->shape && e->shape->nlevels == 1 && e->shape->level[0].n == 2 && e->topo->nranks == 4);
+	EXPECT(e->topo->node[0] == e->topo->node[1] && e->topo->node[1] != e->topo->node[2]);
+	EXPECT(tutti_comm_split(e, tutti_comm_rank(e) % 3 == 0, 0, &f, NULL) == TUTTI_OK);
+	EXPECT(f->topo->nranks == 2 && f->topo->node[0] != f->topo->node[1] && f->split_from == NULL);
+	EXPECT(tutti_all_reduce(&one, &one, 1, TUTTI_INT32, TUTTI_SUM, e) == TUTTI_OK && one == 4);
+	EXPECT(tutti_comm_destroy(f) == TUTTI_OK && tutti_comm_destroy(e) == TUTTI_OK && tutti_comm_destroy(d) == TUTTI_OK);
+	return NULL;
+}
+
+Test(scene, a_split_has_its_part_of_the_topology)
+{
+	cr_assert_eq(over_loop("node:4@1Gb,20us rank:2", 8, split_in_two, NULL), 0);
+}
+
+static const char *split_alone(struct tutti_comm *c, void *ctx)
+{
+	struct tutti_comm *d;
+	int one = 1;
+	(void)ctx;
+	EXPECT(tutti_comm_split(c, tutti_comm_rank(c), 0, &d, NULL) == TUTTI_OK);
+	EXPECT(d->topo->nranks == 1 && tutti_all_reduce(&one, &one, 1, TUTTI_INT32, TUTTI_SUM, d) == TUTTI_OK && one == 1);
+	EXPECT(tutti_barrier(d) == TUTTI_OK);
+	return tutti_comm_destroy(d) == TUTTI_OK ? NULL : "destroy";
+}
+
+Test(scene, a_rank_alone_has_a_place_of_its_own)
+{
+	setenv("TUTTI_EXPLAIN", "1", 1);
+	cr_assert_eq(over_loop("node:2 rank:2", RANKS, split_alone, NULL), 0);
 }
 
 /* ---- the text of tables, and what must not be believed -------------------------------------------------------------------- */

@@ -288,3 +288,24 @@ Test(sched, a_thousand_ranks_and_eight_channels)
 		sched_free(s);
 	}
 }
+
+/* Machines and racks that are as uneven as can be: shards multiply, and too many are refused before anything is counted in 32 bits. */
+Test(sched, too_many_shards_are_refused)
+{
+	enum { N = 7000 };
+	int32_t *unit = calloc(3 * N, sizeof *unit);
+	struct shape *s;
+	struct sched *out;
+	for (int r = 0; r < N; r++) {
+		unit[r] = r < 2000 ? 0 : r;
+		unit[N + r] = r < 4000 ? 0 : r;
+		unit[2 * N + r] = r < 5500 ? 0 : r;
+	}
+	cr_assert_eq(shape_make(&s, N, 3, (const int32_t *const[]){ unit, unit + N, unit + 2 * N }), 0);
+	const struct algo *a = algo_find(COLL_ALL_REDUCE, "hier_ring");
+	struct problem p = { COLL_ALL_REDUCE, N, 0, 1, 8, s };
+	cr_assert_eq(a->k_of(&p), 0);
+	cr_assert_eq(sched_build(&out, a, &p, N - 1), TUTTI_ERR_UNSUPPORTED);
+	shape_free(s);
+	free(unit);
+}

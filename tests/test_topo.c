@@ -291,3 +291,37 @@ Test(topo, prints_as_a_folded_tree)
 		topo_free(t);
 	}
 }
+
+/* What ranks[0 ... n) of a text see of it is another text. */
+Test(topo, a_part_is_what_some_ranks_see_of_it)
+{
+	static const struct { const char *text; int n, ranks[8]; const char *part; } cases[] = {
+		{ "node:2 rank:2", 4, { 0, 1, 2, 3 }, "node:2 rank:2" },
+		{ "switch:2@100Gb,2us node:2@10Gb nic:2@25Gb,5us rank:2@1GB", 4, { 0, 1, 6, 7 }, "switch:2@100Gb,2us node:1@10Gb nic:2@25Gb,5us rank:2@1GB" },
+		{ "switch:2 node:2 gpu:1 package:2 core:2 rank:1", 4, { 1, 4, 5, 6 }, "switch:1 node:2 gpu:1 package:1,2 core:1,2,1 rank:1" },
+		{ "node:3 nic:1 rank:2", 3, { 0, 2, 4 }, "node:3 nic:1 rank:1" },
+		{ "node:3 nic:1 rank:2", 1, { 5 }, "node:1 nic:1 rank:1" },
+		{ "rank:4", 2, { 1, 3 }, "rank:2" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct topo *t = parsed(cases[i].text), *want = parsed(cases[i].part), *part;
+		cr_assert_eq(topo_part(&part, t, cases[i].ranks, cases[i].n), TUTTI_OK, "%s", cases[i].text);
+		cr_assert_eq(topo_digest(part), topo_digest(want), "%s of %s", cases[i].part, cases[i].text);
+		topo_free(part);
+		topo_free(want);
+		topo_free(t);
+	}
+}
+
+Test(topo, ranks_of_a_part_have_its_numbers)
+{
+	struct topo *t = parsed("node:3 rank:2"), *part;
+	cr_assert_eq(topo_part(&part, t, (const int[]){ 5, 0, 4 }, 3), TUTTI_OK);
+	cr_assert_eq(part->nranks, 3);
+	cr_assert_eq(part->node[0], part->node[2]);
+	cr_assert_neq(part->node[0], part->node[1]);
+	cr_assert_lt(part->rank[1], part->rank[2]);
+	cr_assert_lt(part->rank[2], part->rank[0]);
+	topo_free(part);
+	topo_free(t);
+}

@@ -37,6 +37,25 @@ ParameterizedTest(int *index, verify, every_algorithm_is_right_for_all_numbers_o
 	cr_assert_geq(cases, RANKS - 1);
 }
 
+/* Were there none, the test above would go through without a word. */
+Test(verify, there_are_even_and_uneven_shapes_of_two_and_three_levels)
+{
+	for (int n = 8; n <= RANKS; n += 4) {
+		struct shape *s;
+		int at = 0, even = 0, uneven = 0, racks = 0, dealt = 0;
+		for (; (s = verify_shape(n, &at)); shape_free(s)) {
+			bool same = s->level[0].least == s->level[0].most;
+			cr_assert(s->nlevels == 1 || s->nlevels == 2);
+			even += same;
+			uneven += !same;
+			racks += s->nlevels == 2;
+			dealt += s->level[0].of[1] != s->level[0].of[0] && same;
+		}
+		cr_assert_geq(at, 0, "%d ranks: %s", n, err_last());
+		cr_assert(even > 1 && uneven > 1 && racks && dealt, "%d ranks: %d even, %d uneven, %d with racks, %d dealt out", n, even, uneven, racks, dealt);
+	}
+}
+
 /* Hierarchical ones beyond that, sampled: n ranks by machine, `per` on each but the last, which has what is left; racks of `rack` machines (0: none). */
 struct sample { int n, per, rack; };
 

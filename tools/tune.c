@@ -99,7 +99,7 @@ static void write_cell(struct plan_cell *cell, const struct try *tries, int n, b
 	*cell = first->cell;
 	cell->runner_up = second ? second->cell.algo : 0;
 	double loss = second ? 1000 * ((double)second->cell.seconds / (double)first->cell.seconds - 1) : UINT16_MAX;
-	cell->loss = loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX;
+	cell->loss = loss < 0 ? 0 : loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX;   /* the rules' choice is preferred to what is a little faster */
 }
 
 static int note_errors(struct tune *t, const struct try *tries, int n)

@@ -65,12 +65,12 @@ static int lead(const struct tier *t, int l, int unit)
 static int holder(const struct tier *t, int l, int unit, uint32_t shard)
 {
 	int n = size_of(&t->shape->level[l], unit);
-	return t->leaders ? lead(t, l, unit) : (int)(shard * (uint32_t)n / (uint32_t)tier_shards(t, l));
+	return t->leaders ? lead(t, l, unit) : (int)((uint64_t)shard * (uint32_t)n / (uint32_t)tier_shards(t, l));
 }
 static int first_shard(const struct tier *t, int l, int unit, int j)
 {
 	int n = size_of(&t->shape->level[l], unit);
-	return t->leaders ? j > lead(t, l, unit) : (j * tier_shards(t, l) + n - 1) / n;
+	return t->leaders ? j > lead(t, l, unit) : (int)(((int64_t)j * tier_shards(t, l) + n - 1) / n);
 }
 
 /* Has member j a shard in this turn? Then which. */
@@ -278,7 +278,7 @@ static void hier(struct recorder *w, const struct problem *p, const struct group
 	if (!flat) {
 		t.ghost = p->shape->nlevels;
 		locate(p->shape, group_rank(g, g->me), t.unit, t.place);
-		locate(p->shape, p->root, t.root_unit, t.root_place);
+		locate(p->shape, coll_rows[p->coll].rooted ? p->root : 0, t.root_unit, t.root_place);
 	}
 	for (int c = 0; c < t.channels; c++) {
 		struct group part = *g;
@@ -297,16 +297,17 @@ static int top_n(const struct problem *p)
 	return p->shape && p->shape->nlevels ? p->shape->level[p->shape->nlevels - 1].n : p->nranks;
 }
 
-static uint32_t rails(const struct problem *p)
+/* 0, which no schedule has, when they are too many to count: uneven machines in uneven racks multiply. */
+static uint32_t rails(const struct problem *p, int top)
 {
-	uint32_t n = k_channels(p);
-	for (int l = 0; p->shape && l < p->shape->nlevels; l++)
-		n *= (uint32_t)shards_of(&p->shape->level[l], false);
-	return n;
+	uint64_t n = (uint64_t)top * k_channels(p);
+	for (int l = 0; p->shape && l < p->shape->nlevels && n <= UINT32_MAX; l++)
+		n *= (uint64_t)shards_of(&p->shape->level[l], false);
+	return n <= UINT32_MAX ? (uint32_t)n : 0;
 }
 
-uint32_t k_rails(const struct problem *p) { return rails(p); }
-uint32_t k_rail_shards(const struct problem *p) { return rails(p) * (uint32_t)top_n(p); }
+uint32_t k_rails(const struct problem *p) { return rails(p, 1); }
+uint32_t k_rail_shards(const struct problem *p) { return rails(p, top_n(p)); }
 uint32_t k_top_shards(const struct problem *p) { return k_channels(p) * (uint32_t)top_n(p); }
 
 static void all_reduce(struct recorder *w, const struct problem *p, const struct group *g, builder *top, int width, bool leaders)

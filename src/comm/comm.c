@@ -153,7 +153,7 @@ static int comm_build(struct tutti_comm **comm, struct tutti_comm *c, struct boo
 		comm_free(c);
 		return err_set(status, "%s", why);
 	}
-	status = scene_calibrate(c, deadline);
+	status = scene_calibrate(c);
 	if (status < 0) {
 		char why[ERR_TEXT];
 		snprintf(why, sizeof(why), "%s", err_last());
@@ -270,14 +270,21 @@ int tutti_comm_split(struct tutti_comm *comm, int color, int key, struct tutti_c
 		status = boot_split(&boot, comm->boot, color, key, parents, clock_after_ms(c->config.timeout_ms));
 	if (status < 0)
 		status = split_failed(comm, status);
-	free(parents);
 	if (status < 0 || !boot) {
 		comm_free(c);
 		if (!status)
 			*out = NULL;
-		return comm_error(comm, status);
+	} else {
+		c->split_from = comm;
+		c->split_ranks = parents;
+		status = comm_build(out, c, boot);
+		if (!status) {
+			c->split_from = NULL;
+			c->split_ranks = NULL;
+		}
 	}
-	return comm_error(comm, comm_build(out, c, boot));
+	free(parents);
+	return comm_error(comm, status);
 }
 
 /* ---- death -------------------------------------------------------------------------------------------------------------- */

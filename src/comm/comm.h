@@ -60,6 +60,8 @@ struct tutti_comm {
 	struct config config;           /* the process's, or of a split the parent's, with the caller's overrides */
 	char *transport, *algo;         /* its strings that may be overridden */
 	int rank, nranks;
+	const struct tutti_comm *split_from;    /* while it is made by a split: its parent, and which ranks of that these are */
+	const int *split_ranks;
 	struct topo *topo;              /* where the ranks are, and the same as a shape */
 	struct shape *shape;
 	struct costs costs;             /* rank 0's: what the model reckons with */
@@ -98,12 +100,13 @@ void plans_free(struct plans *p);
 int call_check(const struct tutti_comm *c, const struct call *k);
 
 /*
- * scene.c: where the ranks are, and what is chosen there. The topology is TUTTI_TOPOLOGY's, or what the ranks have found (a record a rank). Then, collective:
+ * scene.c: where the ranks are, and what is chosen there. The topology is TUTTI_TOPOLOGY's (a split's: its part of that), or what the ranks have found (a record a
+ * rank). Then, collective:
  * rank 0's table for all; and, when rank 0 says so, costs are measured first (the communicator can be used by then) and the table is made anew.
  */
 int scene_make(struct tutti_comm *c, const struct topo_record *records);
 int scene_agree(struct tutti_comm *c, int64_t deadline);
-int scene_calibrate(struct tutti_comm *c, int64_t deadline);
+int scene_calibrate(struct tutti_comm *c);
 
 /* watch.c: is this call to be timed? What it took; and, for TUTTI_EXPLAIN=1, all that was chosen, on stderr. */
 static inline bool watch_due(struct plan_entry *e) { return e->calls++ % WATCH_EVERY == WATCH_EVERY - 1 || e->samples; }

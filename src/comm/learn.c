@@ -106,5 +106,10 @@ int comm_force(struct tutti_comm *c, const struct plan_cell *cell)
 	for (int i = 0; i < PLAN_SIZES; i++)
 		for (int ordered = 0; ordered < 1 + a->ordered; ordered++)
 			c->forced->cell[a->coll][ordered][i] = *cell;
-	return plan_table_check(c->forced);
+	status = plan_table_check(c->forced);
+	if (status) {
+		free(c->forced);
+		c->forced = NULL;
+	}
+	return status;
 }

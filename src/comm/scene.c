@@ -11,10 +11,18 @@
 #include <plan/project.h>
 #include <stdlib.h>
 
+/* TUTTI_TOPOLOGY speaks of the ranks that a job begins with: those of a split have the places that they have there. */
+static int find_places(struct tutti_comm *c, const struct topo_record *records, struct topo **t)
+{
+	if (!*c->config.topology)
+		return topo_from_records(t, records, c->nranks, c->config.fabric);
+	return c->split_from ? topo_part(t, c->split_from->topo, c->split_ranks, c->nranks) : topo_open(t, c->config.topology, c->nranks);
+}
+
 int scene_make(struct tutti_comm *c, const struct topo_record *records)
 {
 	struct topo *t;
-	int status = *c->config.topology ? topo_open(&t, c->config.topology, c->nranks) : topo_from_records(&t, records, c->nranks, c->config.fabric);
+	int status = find_places(c, records, &t);
 	if (status)
 		return status;
 	c->topo = t;
@@ -39,8 +47,15 @@ static bool one_machine(const struct topo *t)
 	return true;
 }
 
+/* The others wait meanwhile, until `deadline`: half of that is rank 0's. */
+static int64_t plan_until(const struct tutti_comm *c, int64_t deadline)
+{
+	int64_t wanted = clock_after_ms(c->config.plan_ms), now = clock_ns(), most = now + (deadline - now) / 2;
+	return wanted < most ? wanted : most;
+}
+
 /* Rank 0's. What has just been measured is no worse than what the cache holds of it, rounded, if it could be written at all. */
-static int table_make(struct tutti_comm *c, struct plan_table *t)
+static int table_make(struct tutti_comm *c, struct plan_table *t, int64_t deadline)
 {
 	const struct scene scene = { c->topo, c->shape, &c->costs };
 	const struct costs found = c->costs;
@@ -54,7 +69,7 @@ static int table_make(struct tutti_comm *c, struct plan_table *t)
 	}
 	c->calibrate = !c->calibrated && c->config.calibrate_ms > 0;
 	if (!one_machine(c->topo) && !c->calibrate)
-		status = project_table(t, &scene, 0, clock_after_ms(c->config.plan_ms));
+		status = project_table(t, &scene, 0, plan_until(c, deadline));
 	if (!status)
 		overlay(t, &measured);
 	return status;
@@ -89,7 +104,7 @@ int scene_agree(struct tutti_comm *c, int64_t deadline)
 	int status = all && c->table ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for the plans of %d ranks", c->nranks);
 	if (!status) {
 		mine->digest = topo_digest(c->topo);
-		status = c->rank ? TUTTI_OK : table_make(c, &mine->table);
+		status = c->rank ? TUTTI_OK : table_make(c, &mine->table, deadline);
 		mine->costs = c->costs;
 		mine->calibrated = c->calibrated;
 		mine->calibrate = c->calibrate ? c->config.calibrate_ms : 0;
@@ -102,12 +117,13 @@ int scene_agree(struct tutti_comm *c, int64_t deadline)
 	return status;
 }
 
-int scene_calibrate(struct tutti_comm *c, int64_t deadline)
+/* Measuring takes as long as it was told to: then the time begins anew. */
+int scene_calibrate(struct tutti_comm *c)
 {
 	if (!c->calibrate)
 		return TUTTI_OK;
 	int status = comm_learn(c, c->config.calibrate_ms);
 	if (!status)
-		status = scene_agree(c, deadline);
+		status = scene_agree(c, clock_after_ms(c->config.timeout_ms));
 	return status ? status : comm_force(c, NULL);   /* drops the measurement's own plans, on every rank all of them */
 }

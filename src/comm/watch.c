@@ -48,16 +48,20 @@ static int by_value(const void *a, const void *b)
 static double median(struct plan_entry *e)
 {
 	uint32_t n = e->timed < WATCH_SAMPLES ? e->timed : WATCH_SAMPLES;
-	if (!n)
+	if (!n || !e->samples)
 		return 0;
 	qsort(e->samples, n, sizeof(*e->samples), by_value);
 	return (double)e->samples[n / 2];
 }
 
-/* Simulated once more, for this very size. */
-static bool project(const struct tutti_comm *c, const struct plan_entry *e, struct sim_result *r)
+enum { EXPLAIN_MS = 2000, EXPLAIN_STEPS = 4000000 };   /* the end of a job does not wait much longer for its explanation; of all ranks */
+
+/* Simulated once more, for this very size, unless that takes too long. */
+static bool project(const struct tutti_comm *c, const struct plan_entry *e, int64_t until, struct sim_result *r)
 {
 	struct sim *s;
+	if (clock_ns() > until || (double)e->plan->nsteps * c->nranks > EXPLAIN_STEPS)
+		return false;
 	if (sim_open(&s, &(struct sim_job){ e->choice.algo, e->choice.problem }, c->topo, &c->costs))
 		return false;
 	bool done = !sim_run(s, e->coll == COLL_BARRIER ? 0 : e->count * type_bytes(e->type), e->choice.slice, r);
@@ -77,11 +81,11 @@ static void transports(struct tutti_comm *c, char *buf, size_t cap)
 	snprintf(buf, cap, near && far ? "%s inside, %s between" : "%s", near ? near : far ? far : "none", far);
 }
 
-static void explain_entry(struct tutti_comm *c, struct plan_entry *e, FILE *f)
+static void explain_entry(struct tutti_comm *c, struct plan_entry *e, int64_t until, FILE *f)
 {
 	struct sim_result r = { 0 };
 	char limit[128] = "";
-	bool known = project(c, e, &r);
+	bool known = project(c, e, until, &r);
 	const struct plan_cell *cell = c->table ? &c->table->cell[e->coll][!op_commutes(e->op)][plan_size_index(e->count * type_bytes(e->type))] : NULL;
 	char runner[48] = "";
 	if (known)
@@ -90,7 +94,7 @@ static void explain_entry(struct tutti_comm *c, struct plan_entry *e, FILE *f)
 		snprintf(runner, sizeof(runner), "; %s +%.0f %%", algo_table[cell->runner_up - 1].name, cell->loss / 10.0);
 	fprintf(f, "tutti: %-15s %10zu %-20s %2d %2d %8zu %-9s %8u %12.1f %12.1f  %s%s\n", coll_rows[e->coll].name, e->count * type_bytes(e->type),
 	        e->choice.algo->name, e->choice.problem.channels, e->choice.problem.pieces, e->choice.slice, plan_sources[e->choice.source], e->calls,
-	        r.seconds * 1e6, median(e) * 1e6, limit, runner);
+	        (known ? r.seconds : e->choice.seconds) * 1e6, median(e) * 1e6, limit, runner);
 }
 
 static int by_call(const void *a, const void *b)
@@ -116,7 +120,7 @@ void watch_explain(struct tutti_comm *c)
 	fprintf(stderr, "tutti: %d ranks, %s; costs: %s\n", c->nranks, words, c->calibrated ? "measured" : "default");
 	fprintf(stderr, "tutti: %-15s %10s %-20s %2s %2s %8s %-9s %8s %12s %12s  %s\n", "collective", "bytes", "algorithm", "ch", "pc", "slice", "chosen by",
 	        "calls", "projected us", "median us", "what limits it; the runner-up");
-	for (int i = 0; i < n; i++)
-		explain_entry(c, list[i], stderr);
+	for (int64_t i = 0, until = clock_after_ms(EXPLAIN_MS); i < n; i++)
+		explain_entry(c, list[i], until, stderr);
 	free(list);
 }

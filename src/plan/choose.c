@@ -89,6 +89,14 @@ static int pieces_of(uint64_t bytes, size_t slice)
 	return pieces < 1 ? 1 : pieces > 16 ? 16 : (int)pieces;
 }
 
+/* What a cell says of so many bytes: the last stands for all above it, too; of other channels or slices than its own nothing is known. */
+static double seconds_of(const struct plan_cell *cell, uint64_t bytes, size_t slice, int channels)
+{
+	uint64_t last = plan_size(PLAN_SIZES - 1);
+	bool own = (!channels || channels == cell->channels) && (!slice || slice == (size_t)1 << cell->slice);
+	return own ? (double)cell->seconds * (bytes > last ? (double)bytes / (double)last : 1) : 0;
+}
+
 /* false: the table says nothing. */
 static bool by_table(struct choice *c, const struct query *q, size_t slice, int channels)
 {
@@ -97,7 +105,7 @@ static bool by_table(struct choice *c, const struct query *q, size_t slice, int 
 	if (!a)
 		return false;
 	*c = (struct choice){ a, problem_of(q, a, cell->pieces, channels ? channels : cell->channels), slice ? slice : (size_t)1 << cell->slice,
-		(enum plan_source)cell->source, (double)cell->seconds };
+		(enum plan_source)cell->source, seconds_of(cell, q->bytes, slice, channels) };
 	return true;
 }
 

@@ -9,7 +9,7 @@
 #define KI 1024u
 enum { CLOSE = 3, SHORT = 64 * KI };     /* per cent; bytes */
 
-/* How much is tried, by effort. steps: of all ranks together; more are too slow to simulate there. */
+/* How much is tried, by effort. steps: of all ranks together, and their messages; more are too slow to simulate there. */
 static const struct effort {
 	int channels[4], pieces[4];
 	size_t slice[3];
@@ -43,13 +43,23 @@ static bool matters(struct candidate c, const struct scene *s, int channels, int
 	return c.algo->k_of(&p) != c.algo->k_of(&q);
 }
 
+/* A step of a set is as many messages, and each is as much to simulate as a step. */
+static double work_of(const struct sched *s)
+{
+	double n = s->nsteps;
+	for (uint32_t i = 0; i < s->nsteps; i++)
+		if (s->steps[i].flags & STEP_SET)
+			n += s->sets[s->steps[i].peer].n;
+	return n * s->nranks;
+}
+
 static bool too_slow(const struct tries *t, const struct candidate *c)
 {
 	struct problem p = problem_of(c, t->scene);
 	struct sched *s;
-	if (sched_build(&s, c->algo, &p, p.nranks / 2))
+	if ((double)p.nranks > t->effort->steps || sched_build(&s, c->algo, &p, p.nranks / 2))
 		return true;
-	bool slow = (double)s->nsteps * p.nranks > t->effort->steps;
+	bool slow = work_of(s) > t->effort->steps;
 	sched_free(s);
 	return slow;
 }
@@ -59,6 +69,8 @@ static int simulate(struct tries *t, struct candidate c)
 {
 	struct sim *sim;
 	int status = TUTTI_OK;
+	if (clock_ns() > t->deadline)
+		return TUTTI_ERR_TIMEOUT;
 	if (too_slow(t, &c) || sim_open(&sim, &(struct sim_job){ c.algo, problem_of(&c, t->scene) }, t->scene->topo, t->scene->costs))
 		return TUTTI_OK;
 	for (int k = 0; !status && k < 3 && t->effort->slice[k]; k++) {
@@ -143,11 +155,12 @@ static struct plan_cell cell_of(const struct candidate *list, int n, bool ordere
 	const struct candidate *first = project_best(list, n, size, ordered, NULL), *second = first ? project_best(list, n, size, ordered, first) : NULL;
 	if (!first)
 		return (struct plan_cell){ 0 };
+	double seconds = first->seconds[size] < PLAN_SECONDS / 2 ? first->seconds[size] : PLAN_SECONDS / 2;     /* links may be given as slow as one likes */
 	double loss = second && first->seconds[size] > 0 ? 1000 * (second->seconds[size] / first->seconds[size] - 1) : UINT16_MAX;
 	loss = loss > 0 ? loss : 0;
 	return (struct plan_cell){ .algo = (uint8_t)(first->algo - algo_table + 1), .channels = (uint8_t)first->channels, .pieces = (uint8_t)first->pieces,
 		.slice = (uint8_t)log2_of(first->slice), .source = PLAN_MODEL, .runner_up = second ? (uint8_t)(second->algo - algo_table + 1) : 0,
-		.loss = loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX, .seconds = (float)first->seconds[size] };
+		.loss = loss < UINT16_MAX ? (uint16_t)loss : UINT16_MAX, .seconds = (float)seconds };
 }
 
 int project_table(struct plan_table *t, const struct scene *s, int effort, int64_t deadline)

@@ -33,7 +33,7 @@ static bool cell_legal(const struct plan_cell *c, enum coll coll, bool ordered, 
 	const struct algo *a = c->algo <= nrows ? plan_cell_algo(c) : NULL;
 	return a && a->coll == coll && (!ordered || a->ordered) && c->channels >= 1 && c->channels <= SCHED_MAX_CHANNELS && c->pieces >= 1 &&
 	       c->pieces <= 64 && c->slice >= 6 && c->slice <= 30 && c->source < PLAN_SOURCES && c->runner_up <= nrows && c->seconds >= 0 &&
-	       c->seconds < 1e9f;
+	       (double)c->seconds < PLAN_SECONDS;
 }
 
 int plan_table_check(const struct plan_table *t)

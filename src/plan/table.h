@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#define PLAN_SECONDS 1e9
 enum { PLAN_SIZES = 14 };       /* 8 B * 4^i: the last is 512 MiB, and stands for all above */
 enum plan_source { PLAN_RULE, PLAN_MODEL, PLAN_MEASURED, PLAN_SOURCES };
 extern const char *const plan_sources[PLAN_SOURCES];
@@ -26,7 +27,7 @@ struct plan_cell {              /* goes to other ranks of the same version as by
 	uint8_t source;         /* enum plan_source */
 	uint8_t runner_up;      /* 1 + row; 0: none */
 	uint16_t loss;          /* of the runner-up, per mille; UINT16_MAX: that or more */
-	float seconds;          /* projected or measured; 0: not known */
+	float seconds;          /* projected or measured, below PLAN_SECONDS; 0: not known */
 };
 
 struct plan_table { struct plan_cell cell[COLLS][2][PLAN_SIZES]; };     /* [1]: rank order is kept */

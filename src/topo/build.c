@@ -237,3 +237,38 @@ int build_finish(struct build *b, struct topo **t)
 	*b = (struct build){ .status = status };
 	return status;
 }
+
+/* ---- a part of one ---------------------------------------------------------------------------------------------- */
+
+/* number: of a place; of a rank's, what it is called in the part; -1: it is left out. */
+static void number_part(const struct topo *t, const int *ranks, int n, int32_t *number)
+{
+	memset(number, -1, (size_t)t->nplaces * sizeof *number);
+	for (int i = 0; i < n; i++)
+		number[t->rank[ranks[i]]] = i;
+	for (int32_t p = t->nplaces - 1; p > 0; p--)
+		if (number[p] >= 0)
+			number[t->place[p].parent] = 0;
+}
+
+int topo_part(struct topo **part, const struct topo *t, const int *ranks, int n)
+{
+	struct build b = { 0 };
+	int32_t *number = malloc((size_t)t->nplaces * sizeof *number);
+
+	if (!number)
+		return err_set(TUTTI_ERR_NOMEM, "no memory for a part of a topology of %d places", t->nplaces);
+	number_part(t, ranks, n, number);
+	for (int32_t p = 0; p < t->nplaces && !b.status; p++) {         /* a place's number becomes its place in b */
+		const struct topo_place *x = &t->place[p];
+		struct edge edge = { x->bandwidth, x->latency };
+		int parent = p ? number[x->parent] : -1;
+		bool device = x->kind == TOPO_NIC || x->kind == TOPO_GPU;
+
+		if (p && (parent < 0 || (number[p] < 0 && !device)))
+			continue;
+		number[p] = x->kind == TOPO_RANK ? build_rank(&b, parent, number[p], edge) : build_add(&b, parent, (enum topo_kind)x->kind, x->name, edge);
+	}
+	free(number);
+	return build_finish(&b, part);
+}

@@ -464,7 +464,7 @@ int machine_tree(struct topo **t, const struct source *from, const char *host, i
 	struct spot *spots = NULL;
 	int nspots, status = discover(from, &one, &spots, &nspots), n = nranks ? nranks : status ? 0 : nspots;
 
-	if (!status && (n < 1 || n > TOPO_RANKS_MAX))
+	if (!status && (nspots < 1 || n < 1 || n > TOPO_RANKS_MAX))
 		status = err_set(TUTTI_ERR_CONFIG, "%.200s: expected a machine with processors that may be used, got none",
 				 from->xml ? from->xml : "this machine");
 	if (!status && !(all = malloc((size_t)n * sizeof *all)))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shapes to try: a number of machines and a style give one. */
+#include <base/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <verify/verify.h>
@@ -56,8 +57,14 @@ struct shape *verify_shape(int n, int *at)
 			unit[r] = machine(n, h, style, r);
 			unit[n + r] = rack(h, style, unit[r]);
 		}
-		if (shape_make(&s, n, 2, (const int32_t *const[]){ unit, unit + n }))
+		if (shape_make(&s, n, 2, (const int32_t *const[]){ unit, unit + n })) {
+			*at = -1;
 			break;
+		}
+	}
+	if (!unit) {
+		err_set(TUTTI_ERR_NOMEM, "no memory for a shape of %d ranks", n);
+		*at = -1;
 	}
 	free(unit);
 	return s;

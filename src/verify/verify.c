@@ -194,9 +194,14 @@ int verify_ranks(const struct algo *a, int nranks, unsigned *cases, char *why, s
 	struct shape *shape;
 	bool p2p = a->coll == COLL_SEND || a->coll == COLL_RECV;
 	int status = p2p && nranks == 1 ? 0 : try_roots(a, nranks, NULL, cases, why, cap);
-	for (int at = 0; !status && a->shaped && (shape = verify_shape(nranks, &at));) {
+	int at = 0;
+	while (!status && a->shaped && (shape = verify_shape(nranks, &at))) {
 		status = try_roots(a, nranks, shape, cases, why, cap);
 		shape_free(shape);
+	}
+	if (at < 0) {
+		status = TUTTI_ERR_INTERNAL;
+		snprintf(why, cap, "%d ranks: a shape to try: %s", nranks, err_last());
 	}
 	return status;
 }

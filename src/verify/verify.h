@@ -38,8 +38,8 @@ int verify_ranks(const struct algo *a, int nranks, unsigned *cases, char *why, s
 
 /*
  * The shapes worth trying with this many ranks, one after the other: every even one of two levels, ranks by machine and dealt out in turn;
- * even ones of three levels; uneven ones of two and three (all numbers of machines up to 16 ranks, some beyond). *at is 0 at first, and moved on. NULL: no more (or no
- * memory).
+ * even ones of three levels; uneven ones of two and three (all numbers of machines up to 16 ranks, some beyond). *at is 0 at first, and moved on. NULL: no
+ * more, or, with *at below 0, one could not be made (sentence).
  */
 struct shape *verify_shape(int nranks, int *at);
 int verify_shape_words(const struct shape *s, char *buf, size_t cap);   /* ", 3 + 2 + 3 | 4 in 2 units" */
