@@ -40,12 +40,13 @@ static int size_of(const struct shape_level *v, int unit) { return v->first[unit
 
 /*
  * Shards of a level. As many as the smallest unit has members load the rest evenly, but leave some idle; as many as the largest has, the other way round: the
- * better of both is where the busiest member answers for least. Blocks must all have an owner.
+ * better of both is where the busiest member answers for least, in not too many turns. Blocks must all have an owner.
  */
+enum { TURNS_MOST = 8 };
 static int shards_of(const struct shape_level *v, bool blocks)
 {
 	int per = (v->most + v->least - 1) / v->least;
-	return blocks || per * v->least <= v->most ? v->most : v->least;
+	return blocks || (per <= TURNS_MOST && per * v->least <= v->most) ? v->most : v->least;
 }
 static int tier_shards(const struct tier *t, int l) { return t->leaders ? 1 : shards_of(&t->shape->level[l], t->kind == BLOCKS); }
 

@@ -23,7 +23,7 @@
 	X(algo,         ALGO,      STR,  "",      1, "force an algorithm for every collective that has it; empty: the planner chooses") \
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \
 	X(channels,     CHANNELS,  INT(0, 8), "0",     1, "channels a large collective uses, 1..8; 0: the planner chooses") \
-	X(plan_ms,      PLAN_TIME, TIME, "100ms", 0, "so long rank 0 may simulate candidates when a communicator over several machines is made; what is not through goes by rules") \
+	X(plan_ms,      PLAN_TIME, TIME, "200ms", 0, "so long rank 0 may simulate candidates when a communicator over several machines is made; what is not through goes by rules") \
 	X(cache,        CACHE,     STR,  "",      0, "folder that keeps what was measured (tutti tune); empty: $XDG_CACHE_HOME/tutti or ~/.cache/tutti; none: nothing is read or written") \
 	X(calibrate_ms, CALIBRATE, TIME, "0",     0, "so long the ranks may measure what things cost when a communicator is made and the cache of rank 0 does not know; 0: never") \
 	X(explain,      EXPLAIN,   INT(0, 1), "0", 0, "1: rank 0 says what is chosen for each kind of call, why, and how long it took") \

@@ -7,6 +7,8 @@
  *      nothing                         the rules (src/plan/choose.c)
  */
 #include <base/clock.h>
+#include <base/err.h>
+#include <base/log.h>
 #include <comm/comm.h>
 #include <plan/project.h>
 #include <stdlib.h>
@@ -55,7 +57,7 @@ static int64_t plan_until(const struct tutti_comm *c, int64_t deadline)
 }
 
 /* Rank 0's. What has just been measured is no worse than what the cache holds of it, rounded, if it could be written at all. */
-static int table_make(struct tutti_comm *c, struct plan_table *t, int64_t deadline)
+static void table_make(struct tutti_comm *c, struct plan_table *t, int64_t deadline)
 {
 	const struct scene scene = { c->topo, c->shape, &c->costs };
 	const struct costs found = c->costs;
@@ -70,9 +72,11 @@ static int table_make(struct tutti_comm *c, struct plan_table *t, int64_t deadli
 	c->calibrate = !c->calibrated && c->config.calibrate_ms > 0;
 	if (!one_machine(c->topo) && !c->calibrate)
 		status = project_table(t, &scene, 0, plan_until(c, deadline));
-	if (!status)
-		overlay(t, &measured);
-	return status;
+	if (status) {   /* it is advice, no more */
+		log_msg(LOG_WARN, "nothing is projected, the rules choose: %s", err_last());
+		*t = (struct plan_table){ 0 };
+	}
+	overlay(t, &measured);
 }
 
 /* calibrate: milliseconds, 0 for no. */
@@ -104,7 +108,8 @@ int scene_agree(struct tutti_comm *c, int64_t deadline)
 	int status = all && c->table ? TUTTI_OK : err_set(TUTTI_ERR_NOMEM, "no memory for the plans of %d ranks", c->nranks);
 	if (!status) {
 		mine->digest = topo_digest(c->topo);
-		status = c->rank ? TUTTI_OK : table_make(c, &mine->table, deadline);
+		if (c->rank == 0)
+			table_make(c, &mine->table, deadline);
 		mine->costs = c->costs;
 		mine->calibrated = c->calibrated;
 		mine->calibrate = c->calibrate ? c->config.calibrate_ms : 0;

@@ -12,7 +12,7 @@ struct scene {
 	const struct costs *costs;
 };
 
-/* One way to do a collective. seconds: by size, as simulated; 0: not. */
+/* One way to do a collective. seconds: by size, as simulated; beyond any doubt when it is not worth it there. */
 struct candidate {
 	const struct algo *algo;
 	int channels, pieces;
@@ -34,6 +34,9 @@ int project_candidates(struct candidate **list, int *n, enum coll coll, const st
  */
 const struct candidate *project_best(const struct candidate *list, int n, int size, bool ordered, const struct candidate *but);
 
-/* Fill t's cells of the collectives that are through before the deadline, all_reduce first; the others are left as they are. */
+/*
+ * Fill t's cells of the collectives that are through before the deadline, all_reduce first; the others are left as they are, and so are cells for which the rules' own
+ * choice was too much to simulate.
+ */
 int project_table(struct plan_table *t, const struct scene *s, int effort, int64_t deadline);
 #endif
