@@ -84,6 +84,39 @@ has "and reaches rank 2 by its host's address" '# rank 2: tcp 10\.77\.0\.2:.*'
 right "links of 1 Gbit/s, private memory" -h 2 -r 2 -b 1gbit -- "$tutti" perf all_reduce -b 2M -n 1 -w 0 --memory private
 right "4 hosts in 2 racks" -h 4 -r 1 -k 2 -b 10gbit -u 1gbit -- "$tutti" perf all_reduce -b 2M -n 1 -w 0
 
+# -- which hosts are near each other
+
+fabric="$tap_dir/fabric"
+export TUTTI_CACHE=none
+on -h 4 -r 1,2,1,1 -k 2 -b 1gbit -u 100mbit -- "$tutti" tune --fabric "$fabric"
+ok $? "tune --fabric measures 4 hosts in 2 racks"
+has "finds the racks" 'switch group1@[0-9]+[kM]b: host0 host1'
+has "both of them" 'switch group2@[0-9]+[kM]b: host2 host3'
+has "says how to use what it has written" "# .*TUTTI_FABRIC=$fabric;.*"
+cp "$out" "$log"
+[ "$(grep -c '^switch group' "$fabric")" -eq 2 ] && [ "$(head -n "$(wc -l <"$fabric")" "$out")" = "$(cat "$fabric")" ]
+ok $? "which is what it prints"
+has "with a time of each pair" '#   host3 +[0-9.]+ +[0-9.]+ +[0-9.]+ +-'
+# job FILE: runs with it; are racks what limits it?
+job()
+{
+	TUTTI_FABRIC=$1 TUTTI_EXPLAIN=1 on -h 4 -k 2 -b 1gbit -u 100mbit -- "$tutti" perf all_reduce -b 1M -n 1 -w 0 &&
+		limit=$(grep '^tutti: all_reduce  *1048576 ' "$log") && echo "$limit" | grep -Eq 'switch group[12] (up|down), busy'
+}
+job "$fabric"
+ok $? "a job with the file knows that the racks limit it"
+! job "" && [ $status -eq 0 ] && [ -n "$limit" ]
+ok $? "one without it does not"
+rm -f "$fabric"
+on -h 3 -b 200mbit -- "$tutti" tune --fabric "$fabric"
+ok $? "3 hosts at one switch"
+has "are no groups" '# No clear gap .*: no groups; .* is not written'
+[ -z "$(find "$tap_dir" -name 'fabric*')" ]
+ok $? "and nothing is written"
+on -h 1 -r 2 -- "$tutti" tune --fabric "$fabric"
+[ $? -eq 1 ] && grep -q 'tutti tune: rank 0: --fabric: expected ranks on at least 2 machines, got 1' "$log"
+ok $? "1 host has nobody to be near"
+
 # -- how it ends
 
 on -h 2 -r 2 -- sh -c '[ "$TUTTI_RANK" != 2 ] || exit 7; exec sleep 60'

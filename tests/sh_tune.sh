@@ -115,6 +115,25 @@ refused '\-\-budget: expected a time .*, got "soon"' --budget soon
 refused '\-\-top: expected an integer 1\.\.16, got "0"' --top 0
 refused 'unknown option --fast' --fast
 TUTTI_ALGO=ring refused 'expected TUTTI_ALGO.* to force nothing, got ring' --ranks 2
+refused '\-\-fabric: expected no collective, got reduce: ' --fabric "$tap_dir/fabric" reduce
+TUTTI_TOPOLOGY=rank:2 refused '\-\-fabric: expected no TUTTI_TOPOLOGY.*, got "rank:2"' --fabric "$tap_dir/fabric"
+
+# machines NAME PATTERN FILE [ARGUMENT...]: ranks that take themselves for machines fail, and say so; TUTTI_NODE as $node says
+machines()
+{
+	name=$1 pattern=$2
+	shift 2
+	says "$name" "^tutti tune: rank 0: $pattern" "$tutti" run -n 3 -- sh -c "TUTTI_NODE=\"$node\" exec \"\$@\"" sh "$tutti" tune --fabric "$@"
+}
+node='m$RANK'
+machines "a fabric file in no folder" '--fabric: cannot write .*/none/file: No such file' "$tap_dir/none/file"
+machines "one that is a folder" '--fabric: expected the name of a file, got .*, which is none' "$tap_dir"
+machines "one without a name" '--fabric: expected the name of a file, got ""' ''
+machines "too little time for all pairs" '--budget: expected time for 3 pairs of machines, it was over after [0-2]' "$tap_dir/fabric" --budget 1ms
+node='m $RANK' machines "a name that no file can hold" '--fabric: expected a host.s name without blanks, # and /, got "m 0"' "$tap_dir/fabric"
+[ -z "$(find "$tap_dir" -name 'fabric*')" ]
+ok $? "and nothing is written"
+says "a fabric of one machine" '--fabric: expected ranks on at least 2 machines, got 1' "$tutti" tune --ranks 2 --fabric "$tap_dir/fabric"
 says "tune by one rank" 'expected at least 2 ranks, got 1' "$tutti" tune
 
 tap_done

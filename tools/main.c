@@ -55,7 +55,7 @@ static const struct command commands[] = {
 	  "  tutti plan simulate all_reduce --size 64M --topology \"node:16 nic:2@100Gb,2us numa:2 rank:4\"\n"
 	  "  tutti plan explain all_reduce --topology \"node:8 nic:1@25Gb,5us rank:8\"\n"
 	  "  tutti plan simulate broadcast chain --topology \"node:4 nic:1@25Gb,5us rank:1\" --svg chain.svg", plan_args },
-	{ "tune", tool_tune, "measure costs, and which algorithm is the fastest", "[OPTION...] [COLLECTIVE...]",
+	{ "tune", tool_tune, "measure costs, and which algorithm is the fastest", "[OPTION...] [COLLECTIVE...] | --fabric FILE [OPTION...]",
 	  "Measures latencies and rates between the ranks, then, for each COLLECTIVE (all_reduce, reduce_scatter, all_gather, broadcast and reduce, when none is "
 	  "named) and size, the candidates that the model thinks the fastest. What it finds is kept in the folder that TUTTI_CACHE names; later jobs with as "
 	  "many ranks, placed in the same way, on the same kind of machine and with the same transports find it there when they start. With --ranks it starts "
@@ -65,15 +65,22 @@ static const struct command commands[] = {
 	  "count; a row has the fastest candidate, by how much it wins against the next, what the model had projected for it, and the others. A star marks what the "
 	  "rules would have taken: it stands unless another is faster by 3 %, which may be chance. An algorithm's channels (ch), pieces (pc) and slice (k) stand behind its name "
 	  "when they are not the usual ones.\n\n"
+	  "--fabric FILE is for those who do not know how their network is made. It measures between the machines of the job, 64 at most, each "
+	  "pair alone, how long 8 bytes take, and 1 MiB both ways at once. Where machines are near each other and, by the long message, at least "
+	  "twice as far from all others, they are a group. Groups are written to FILE, with the times, as TUTTI_FABRIC reads it: a switch a group, "
+	  "and behind the @ what one pair got on the way out of it. Without a clear gap nothing is written, and the exit status is 0. One pair alone "
+	  "does not see an uplink that is only short for many at once. No collective is tuned; do that with TUTTI_FABRIC=FILE, because what is found "
+	  "is kept for the topology that the file makes.\n\n"
 	  "  tutti tune --ranks 4 all_reduce -e 16M\n"
-	  "  mpirun -np 8 tutti tune --budget 10min", tune_args },
+	  "  mpirun -np 8 tutti tune --budget 10min\n"
+	  "  mpirun -np 8 --map-by node tutti tune --fabric cluster.fabric", tune_args },
 	{ "info", tool_info, "show version, configuration, transports and topology", "[OPTION...]",
 	  "Without an option, all of it, this machine's topology last.\n\n"
 	  "A topology in words says from the outside to the inside how many of each there are in one of the former: switch (may be repeated), node, package, "
 	  "numa, core, rank; nic and gpu hang beside what the next word says. rank:8,8,4 gives each its own number. Behind an @ stand bandwidth (Gb, Mb: bits a "
 	  "second; GB, MB: bytes a second) and latency (ns, us, ms) of the way up from each.\n\n"
 	  "The file that TUTTI_FABRIC names has a line a switch, with the hosts, subnets and switches (those named above it) that are below it, and the figures of "
-	  "the way up from it:\n\n"
+	  "the way up from it (tutti tune --fabric can write it):\n\n"
 	  "  switch rack1@100Gb,2us: hostA hostB 10.1.0.0/24\n"
 	  "  switch rack2@100Gb,2us: hostC hostD\n"
 	  "  switch spine@400Gb: rack1 rack2\n\n"

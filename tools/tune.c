@@ -8,6 +8,7 @@
 #include <tools/launch.h>
 #include <tools/tools.h>
 #include <tools/tune.h>
+#include <tools/tune_fabric.h>
 
 #define AT(field) offsetof(struct tune_options, field)
 static const double WORTH = 1.03;
@@ -22,6 +23,8 @@ const struct arg tune_args[] = {
 	{ 0, "top", "K", "measure the K candidates that the model thinks the fastest (4), and what the rules would take", ARG_INT,
 	  AT(top), 1, TUNE_TRIES_MAX - 1 },
 	{ 0, "transport", "LIST", "force transports, as TUTTI_TRANSPORT", ARG_STR, AT(transport), 0, 0 },
+	{ 0, "fabric", "FILE", "find out which machines are near each other, and write a file for TUTTI_FABRIC; tunes no collective", ARG_STR,
+	  AT(fabric), 0, 0 },
 	{ 0, "dry-run", NULL, "measure and print, but keep nothing", ARG_FLAG, AT(dry_run), 0, 1 },
 	{ .kind = ARG_END },
 };
@@ -216,6 +219,14 @@ static int calibrate(struct tune *t)
 	return comm_calibrate(t->comm, &t->comm->costs, ms);
 }
 
+static int tune(struct tune *t, const int *colls, int ncolls)
+{
+	int status = calibrate(t);
+	if (!status)
+		status = t->comm->rank == 0 ? lead(t, colls, ncolls) : follow(t);
+	return status;
+}
+
 static int run(const struct tune_options *o, const int *colls, int ncolls)
 {
 	struct tutti_config config = TUTTI_CONFIG_INIT;
@@ -230,12 +241,12 @@ static int run(const struct tune_options *o, const int *colls, int ncolls)
 	t.times = calloc((size_t)TUNE_TRIES_MAX * TUNE_SAMPLES, sizeof *t.times);
 	if (!t.times)
 		status = err_set(TUTTI_ERR_NOMEM, "no memory for %d times", TUNE_TRIES_MAX * TUNE_SAMPLES);
-	else if (t.comm->nranks == 1)
+	else if (t.comm->nranks == 1 && !o->fabric)
 		status = err_set(TUTTI_ERR_INVALID, "expected at least 2 ranks, got 1: start it with a launcher, or with --ranks N");
-	if (!status)
-		status = calibrate(&t);
-	if (!status)
-		status = t.comm->rank == 0 ? lead(&t, colls, ncolls) : follow(&t);
+	if (!status && o->fabric)
+		status = tune_fabric(&t);
+	else if (!status)
+		status = tune(&t, colls, ncolls);
 	if (status < 0) {
 		const char *own = tutti_last_error(t.comm);
 		fprintf(stderr, "tutti tune: rank %d: %s\n", t.comm->rank, own);
@@ -304,6 +315,18 @@ static void check_config(const char *cmd)
 		            *c->algo ? c->algo : c->slice ? "a slice" : "channels");
 }
 
+/* What is tuned is kept for a topology, and the file makes another one. */
+static void check_fabric(const char *cmd, const struct tune_options *o, int noperands, char **operands)
+{
+	if (!o->fabric)
+		return;
+	if (noperands)
+		args_refuse(cmd, "--fabric: expected no collective, got %s: tune collectives in jobs that use the file", operands[0]);
+	if (*config_get()->topology)
+		args_refuse(cmd, "--fabric: expected no TUTTI_TOPOLOGY, which says where ranks are and leaves no word to TUTTI_FABRIC, got \"%.60s\"",
+		            config_get()->topology);
+}
+
 int tool_tune(int argc, char **argv)
 {
 	struct tune_options o = { .min = 8, .max = 64 << 20, .top = 4, .budget_ms = 120000 };
@@ -313,5 +336,6 @@ int tool_tune(int argc, char **argv)
 	if (o.max < o.min)
 		args_refuse(argv[0], "--maxbytes: expected at least --minbytes, %zu, got %zu", o.min, o.max);
 	check_config(argv[0]);
+	check_fabric(argv[0], &o, argc - first, argv + first);
 	return o.ranks ? start_ranks(&o, first, argc, argv) : run(&o, colls, n);
 }

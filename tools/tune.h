@@ -6,6 +6,7 @@
  *      tune_pick.c   rank 0: which candidates are tried at a size
  *      tune_try.c    all ranks: what rank 0's order says is tried, and timed
  *      tune_print.c  rank 0: rows
+ *      tune_fabric.c something else, in place of all that: which machines are near each other
  */
 #ifndef TOOLS_TUNE_H
 #define TOOLS_TUNE_H
@@ -19,7 +20,7 @@ struct tune_options {
 	int ranks, top, dry_run;
 	size_t min, max;
 	int64_t budget_ms;
-	const char *transport;
+	const char *transport, *fabric;
 };
 
 /* What rank 0 tells the others to try. n 0: nothing more. */
@@ -54,6 +55,9 @@ int tune_pick(const struct tune *t, const struct candidate *list, int n, enum co
 /* tune_try.c: collective; every rank with the same order. Fills order->cell[i].seconds, on all ranks alike. */
 int tune_try(struct tune *t, struct tune_order *order);
 uint64_t tune_bytes(enum coll coll, int nranks, int size);      /* of the larger buffer */
+
+/* tune_fabric.c: collective. */
+int tune_fabric(struct tune *t);
 
 /* tune_print.c */
 void tune_print_costs(const struct tune *t);
