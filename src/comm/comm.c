@@ -58,7 +58,7 @@ static int compare(const struct tutti_comm *c, const unsigned char *all, size_t 
 			return err_set(TUTTI_ERR_MISMATCH, "rank %d runs tutti %llx, rank %d runs %llx", r, (unsigned long long)g->version, c->rank,
 			               (unsigned long long)mine->version);
 		if (g->digest != mine->digest)
-			return err_set(TUTTI_ERR_MISMATCH, "ranks %d and %d are configured differently in what affects plans (TUTTI_ALGO, _SLICE, _CHANNELS, _TOPOLOGY, _FABRIC)",
+			return err_set(TUTTI_ERR_MISMATCH, "ranks %d and %d are configured differently in what affects plans (TUTTI_ALGO, TUTTI_SLICE, TUTTI_CHANNELS, TUTTI_TOPOLOGY or TUTTI_FABRIC)",
 			               r, c->rank);
 	}
 	return TUTTI_OK;
