@@ -60,6 +60,13 @@ tests_verbs_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_verbs_LDADD = libtutti_core.la $(CRITERION_LIBS)
 tests_verbs_LDFLAGS = $(AM_LDFLAGS) -no-install
 
+# And over UCX, of which shared memory and TCP are everywhere: tests/sh_ucx.sh runs it.
+tests_ucx_SOURCES = $(tests_verbs_SOURCES)
+tests_ucx_CPPFLAGS = $(AM_CPPFLAGS) -DHARNESS_UCX
+tests_ucx_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
+tests_ucx_LDADD = libtutti_core.la $(CRITERION_LIBS)
+tests_ucx_LDFLAGS = $(AM_LDFLAGS) -no-install
+
 # -- one file a program, of the same name, unless said otherwise
 LDADD = libtutti_core.la
 
@@ -101,7 +108,7 @@ EXTRA_DIST += tests/topo/virtual.xml tests/topo/virtual.xml.txt
 # what the shell tests start
 tests_launched_SOURCES = tests/launched.c
 
-EXTRA_PROGRAMS = tests/unit tests/verbs tests/launched $(TSAN_TESTS) $(FUZZ_TESTS)
+EXTRA_PROGRAMS = tests/unit tests/verbs tests/ucx tests/launched $(TSAN_TESTS) $(FUZZ_TESTS)
 if FUZZ
 check_PROGRAMS += $(FUZZ_TESTS)
 RUN_TESTS = tests/fuzz.sh
@@ -111,7 +118,7 @@ check_PROGRAMS += $(TSAN_TESTS)
 RUN_TESTS = $(TSAN_TESTS)
 else
 if HAVE_CRITERION
-check_PROGRAMS += tests/unit tests/verbs tests/launched $(TSAN_TESTS)
+check_PROGRAMS += tests/unit tests/verbs tests/ucx tests/launched $(TSAN_TESTS)
 endif
 RUN_TESTS = tests/unit $(TSAN_TESTS) $(SH_TESTS)
 endif

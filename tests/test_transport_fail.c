@@ -259,7 +259,7 @@ static void greeted(struct couple *c)
 	well(&r);
 }
 
-#ifdef HARNESS_VERBS
+#ifdef HARNESS_MODULE
 enum { DEATH_MS = 20000 };      /* what is not answered is repeated first; the control tree is faster */
 #else
 enum { DEATH_MS = 2000 };       /* a promise */

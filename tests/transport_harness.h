@@ -21,17 +21,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef HARNESS_UCX              /* a program of its own for a module: */
+#define HARNESS_MODULE ucx
+#elif defined(HARNESS_VERBS)
+#define HARNESS_MODULE verbs
+#endif
+
 #ifdef HARNESS_VERBS            /* devices made of software, on an emulated processor: some 20 MB/s */
 enum { PARTY_MAX = 6, DEADLINE_MS = 120000, HUGE_UNIT = 1 << 28 };
 #else
 enum { PARTY_MAX = 6, DEADLINE_MS = 30000, HUGE_UNIT = 1 << 30 };
 #endif
 
-/* The same files make two programs: tests/unit, and, with HARNESS_VERBS, tests/verbs for machines that have such devices. */
-#ifdef HARNESS_VERBS
+/* The same files make two programs: tests/unit, and, for each module, one of its own: tests/verbs, for machines that have such devices, and tests/ucx. */
+#ifdef HARNESS_MODULE
+#define MODULE_TEST2(suite, what) Test(suite, what) { what(#suite); }
+#define MODULE_TEST(suite, what) MODULE_TEST2(suite, what)
 #define EVERY_TRANSPORT(what) \
 	static void what(const char *transport); \
-	Test(verbs, what) { what("verbs"); } \
+	MODULE_TEST(HARNESS_MODULE, what) \
 	static void what(const char *transport)
 #define EVERY_PROCESS_TRANSPORT(what) EVERY_TRANSPORT(what)
 #define EVERY_SOCKET_TRANSPORT(what) \

@@ -18,7 +18,7 @@
 #define CONFIG_ROWS(X) \
 	X(timeout_ms,   TIMEOUT,   TIME, "30min", 0, "deadline of every wait (a time: 500ms, 30s, 5min)") \
 	X(report_ms,    REPORT,    TIME, "30s",   0, "a blocked call says for whom it waits after this long; 0 never") \
-	X(transport,    TRANSPORT, STR,  "shm,verbs,tcp", 0, "transports allowed, in order of preference: loop, shm, verbs, tcp") \
+	X(transport,    TRANSPORT, STR,  "shm,verbs,tcp", 0, "transports allowed, in order of preference: loop, shm, verbs, ucx, tcp") \
 	X(modules,      MODULES,   STR,  "",      0, "folder of the loadable transports; empty: where they were installed") \
 	X(algo,         ALGO,      STR,  "",      1, "force an algorithm for every collective that has it; empty: the planner chooses") \
 	X(slice,        SLICE,     SIZE, "0",     1, "bytes a step moves at a time; 0: the planner chooses") \

@@ -23,6 +23,7 @@ static struct row {
 	{ "loop", &loop_transport, NULL },
 	{ "shm", &shm_transport, NULL },
 	{ "verbs", NULL, "tutti_verbs.so" },
+	{ "ucx", NULL, "tutti_ucx.so" },
 	{ "tcp", &tcp_transport, NULL },
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* UCX itself. Its own variables (UCX_TLS, UCX_NET_DEVICES ...) are read by ucp_config_read; some defaults are ours where the user has said nothing. */
+#define _GNU_SOURCE
+#include "ucx.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucs/debug/log_def.h>
+
+enum { LINE = 256 };
+
+/* UCX's registries of memory domains and components are one a process. */
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+
+/*
+ * Shared memory reports a peer's death only when asked to, and would be left out of endpoints that want to hear of it. Twenty seconds are a long time to learn of a
+ * death. The variables of UCX alone are looked up: ours come from the configuration.
+ */
+static const struct { const char *variable[3], *name, *value; } defaults[] = {
+	{ { "UCX_MM_ERROR_HANDLING", "UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING" }, "MM_ERROR_HANDLING", "y" },
+	{ { "UCX_KEEPALIVE_INTERVAL" }, "KEEPALIVE_INTERVAL", "1s" },
+};
+
+static bool said(const char *const variable[3])
+{
+	for (int i = 0; i < 3 && variable[i]; i++)
+		if (getenv(variable[i]))
+			return true;
+	return false;
+}
+
+static ucs_log_func_rc_t log_line(const char *file, unsigned line, const char *function, ucs_log_level_t level, const ucs_log_component_config_t *component,
+                                  const char *message, va_list ap)
+{
+	char text[LINE];
+	(void)file, (void)line, (void)function, (void)component;
+	if (level == UCS_LOG_LEVEL_FATAL || level == UCS_LOG_LEVEL_PRINT)
+		return UCS_LOG_FUNC_RC_CONTINUE;        /* it is about to abort; or was asked to print */
+	vsnprintf(text, sizeof(text), message, ap);
+	log_msg(LOG_INFO, "ucx: %s", text);
+	return UCS_LOG_FUNC_RC_STOP;
+}
+
+void ucx_log_here(void) { ucs_log_push_handler(log_line); }
+
+static int failed(const char *what, ucs_status_t status)
+{
+	return err_set(TUTTI_ERR_UNSUPPORTED, "%s: %s", what, ucs_status_string(status));
+}
+
+static int context_make(ucp_context_h *context)
+{
+	ucp_params_t p = { .field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP };
+	ucp_config_t *c;
+	ucs_status_t status = ucp_config_read(NULL, NULL, &c);
+	if (status != UCS_OK)
+		return failed("UCX cannot read its configuration", status);
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
+		if (!said(defaults[i].variable) && ucp_config_modify(c, defaults[i].name, defaults[i].value) != UCS_OK)
+			log_msg(LOG_DEBUG, "ucx: this UCX has no %s", defaults[i].variable[0]);
+	status = ucp_init(&p, c, context);
+	ucp_config_release(c);
+	return status == UCS_OK ? TUTTI_OK : failed("UCX does not start (UCX_TLS and UCX_NET_DEVICES say what it may use)", status);
+}
+
+static int worker_make(ucp_context_h context, ucp_worker_h *worker)
+{
+	ucp_worker_params_t p = { .field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE, .thread_mode = UCS_THREAD_MODE_SERIALIZED };
+	ucs_status_t status = ucp_worker_create(context, &p, worker);
+	return status == UCS_OK ? TUTTI_OK : failed("UCX makes no worker", status);
+}
+
+/* ---- what there is -------------------------------------------------------------------------------------------------- */
+
+/* The word after `mark` of each line that has it, once: "tcp/eth0, posix/memory". What the print functions of UCX say is meant for people, and not promised. */
+static size_t words(char *text, const char *mark, char *buf, size_t cap)
+{
+	size_t at = 0;
+	char *save = NULL;
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char word[LINE] = "", *p = strstr(line, mark);
+		if (!p || sscanf(p + strlen(mark), " %255[^ ]", word) != 1 || !strchr(word, '/'))
+			continue;
+		char *name = strchr(word, ':') ? strchr(word, ':') + 1 : word;
+		if (strrchr(name, '.') > strchr(name, '/'))
+			*strrchr(name, '.') = 0;
+		size_t n = strlen(name);
+		for (char *old = buf; at && (old = strstr(old, name)); old += n)
+			if ((old == buf || old[-1] == ' ') && (!old[n] || old[n] == ',')) {
+				n = 0;
+				break;
+			}
+		if (n && at + n + 3 < cap)
+			at += (size_t)snprintf(buf + at, cap - at, "%s%s", at ? ", " : "", name);
+	}
+	return at;
+}
+
+static size_t printed(void (*print)(const void *what, FILE *f), const void *what, const char *mark, char *buf, size_t cap)
+{
+	char *text = NULL;
+	size_t len = 0, at = 0;
+	FILE *f = open_memstream(&text, &len);
+	if (cap)
+		*buf = 0;
+	if (!f)
+		return 0;
+	print(what, f);
+	if (!fclose(f) && cap)
+		at = words(text, mark, buf, cap);
+	free(text);
+	return at;
+}
+
+static void print_context(const void *what, FILE *f) { ucp_context_print_info((ucp_context_h)(uintptr_t)what, f); }
+static void print_ep(const void *what, FILE *f) { ucp_ep_print_info((ucp_ep_h)(uintptr_t)what, f); }
+
+int ucx_lanes(const struct ucx_ep *e, char *buf, size_t cap)
+{
+	if (!e->h)
+		return 0;
+	return (int)printed(print_ep, e->h, "]: ", buf, cap);
+}
+
+int ucx_probe(const struct config *config, char *found, size_t cap)
+{
+	ucp_context_h context = NULL;
+	ucp_worker_h worker = NULL;
+	char list[1024] = "";
+	(void)config;
+	pthread_mutex_lock(&opening);
+	int status = context_make(&context), fd;
+	if (!status)
+		status = worker_make(context, &worker);
+	if (!status && ucp_worker_get_efd(worker, &fd) != UCS_OK)
+		status = err_set(TUTTI_ERR_UNSUPPORTED, "UCX cannot wake a sleeper with these transports: set UCX_TLS to others");
+	if (context)
+		printed(print_context, context, "-- ", list, sizeof(list));
+	if (worker)
+		ucp_worker_destroy(worker);
+	if (context)
+		ucp_cleanup(context);
+	pthread_mutex_unlock(&opening);
+	snprintf(found, cap, "UCX %s%s%s", ucp_get_version_string(), *list ? ": " : "", list);
+	return status;
+}
+
+/* ---- for an interface ----------------------------------------------------------------------------------------------- */
+
+int ucx_context_open(struct ucx_iface *s)
+{
+	pthread_mutex_lock(&opening);
+	int status = context_make(&s->context);
+	if (!status)
+		status = worker_make(s->context, &s->worker);
+	pthread_mutex_unlock(&opening);
+	if (status < 0)
+		return status;
+	ucs_status_t why = ucp_worker_get_efd(s->worker, &s->fd);
+	if (why == UCS_OK)
+		why = ucp_worker_get_address(s->worker, &s->address, &s->address_len);
+	if (why != UCS_OK)
+		return failed("UCX's worker has no descriptor to sleep on, or no address", why);
+	if (s->address_len > UCX_ADDRESS_MAX)
+		return err_set(TUTTI_ERR_UNSUPPORTED, "the address of UCX's worker has %zu bytes, expected up to %d: let UCX_NET_DEVICES name fewer", s->address_len,
+		               UCX_ADDRESS_MAX);
+	return TUTTI_OK;
+}
+
+void ucx_context_close(struct ucx_iface *s)
+{
+	pthread_mutex_lock(&opening);
+	if (s->address)
+		ucp_worker_release_address(s->worker, s->address);
+	if (s->worker)
+		ucp_worker_destroy(s->worker);
+	if (s->context)
+		ucp_cleanup(s->context);
+	pthread_mutex_unlock(&opening);
+}
