@@ -89,7 +89,7 @@ tests_fuzz_tcp_address_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_topo_LDFLAGS = $(fuzz_ldflags)
 
 SH_TESTS = tests/sh_checks.sh tests/sh_run.sh tests/sh_cli.sh tests/sh_examples.sh tests/sh_perf.sh tests/sh_plan.sh
-SH_TESTS += tests/sh_launchers.sh tests/sh_topo.sh tests/sh_hosts.sh tests/sh_tune.sh
+SH_TESTS += tests/sh_launchers.sh tests/sh_ucx.sh tests/sh_topo.sh tests/sh_hosts.sh tests/sh_tune.sh
 
 EXTRA_DIST += tests/run tests/tap.sh tests/fuzz.sh tests/check_floors.sh tests/check_lengths.sh $(SH_TESTS)
 EXTRA_DIST += tests/hosts/hosts tests/hosts/rank tests/hosts/rsh

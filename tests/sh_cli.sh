@@ -73,7 +73,7 @@ exits 1 "a transport's bad value is an error, not a reason to leave it out" 'TUT
 exits 1 "no transport: the last one's reason is told" 'no transport of "tcp" can run here \(tcp: .*eth77' env TUTTI_IFACE=eth77 "$tutti" perf --ranks 2 all_reduce -b 8 -n 1 --transport tcp
 exits 0 "a module that is not there has a reason" 'cannot run here: its module is not installed: there is no tutti_verbs\.so in /nowhere' \
 	env TUTTI_MODULES=/nowhere "$tutti" info --transports
-for t in loop shm verbs tcp; do
+for t in loop shm verbs ucx tcp; do
 	exits 0 "info knows transport $t" "^$t " "$tutti" info --transports
 done
 exits 0 "info shows kernels" '^kernels (baseline|avx2|avx512)$' "$tutti" info --version

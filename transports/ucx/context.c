@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UCX itself. Its own variables (UCX_TLS, UCX_NET_DEVICES ...) are read by ucp_config_read; some defaults are ours where the user has said nothing. */
+/*
+ * UCX itself. Its own variables (UCX_TLS, UCX_NET_DEVICES ...) are read by ucp_config_read; where the
+ * user has said nothing, some defaults are ours.
+ */
 #define _GNU_SOURCE
 #include "ucx.h"
 #include <pthread.h>
@@ -14,8 +17,8 @@ enum { LINE = 256 };
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 
 /*
- * Shared memory reports a peer's death only when asked to, and would be left out of endpoints that want to hear of it. Twenty seconds are a long time to learn of a
- * death. The variables of UCX alone are looked up: ours come from the configuration.
+ * Shared memory reports a peer's death only when asked to, and would be left out of endpoints that want to hear of it. Twenty seconds are a
+ * long time to learn of a death. The variables of UCX alone are looked up: ours come from the configuration.
  */
 static const struct { const char *variable[3], *name, *value; } defaults[] = {
 	{ { "UCX_MM_ERROR_HANDLING", "UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING" }, "MM_ERROR_HANDLING", "y" },
@@ -30,8 +33,8 @@ static bool said(const char *const variable[3])
 	return false;
 }
 
-static ucs_log_func_rc_t log_line(const char *file, unsigned line, const char *function, ucs_log_level_t level, const ucs_log_component_config_t *component,
-                                  const char *message, va_list ap)
+static ucs_log_func_rc_t log_line(const char *file, unsigned line, const char *function, ucs_log_level_t level,
+                                  const ucs_log_component_config_t *component, const char *message, va_list ap)
 {
 	char text[LINE];
 	(void)file, (void)line, (void)function, (void)component;
@@ -73,7 +76,7 @@ static int worker_make(ucp_context_h context, ucp_worker_h *worker)
 
 /* ---- what there is -------------------------------------------------------------------------------------------------- */
 
-/* The word after `mark` of each line that has it, once: "tcp/eth0, posix/memory". What the print functions of UCX say is meant for people, and not promised. */
+/* The word after `mark` of each line that has it, once: "tcp/eth0, posix/memory". What UCX prints is for people, and not promised. */
 static size_t words(char *text, const char *mark, char *buf, size_t cap)
 {
 	size_t at = 0;
@@ -163,8 +166,8 @@ int ucx_context_open(struct ucx_iface *s)
 	if (why != UCS_OK)
 		return failed("UCX's worker has no descriptor to sleep on, or no address", why);
 	if (s->address_len > UCX_ADDRESS_MAX)
-		return err_set(TUTTI_ERR_UNSUPPORTED, "the address of UCX's worker has %zu bytes, expected up to %d: let UCX_NET_DEVICES name fewer", s->address_len,
-		               UCX_ADDRESS_MAX);
+		return err_set(TUTTI_ERR_UNSUPPORTED, "the address of UCX's worker has %zu bytes, expected up to %d: let UCX_NET_DEVICES name fewer",
+		               s->address_len, UCX_ADDRESS_MAX);
 	return TUTTI_OK;
 }
 

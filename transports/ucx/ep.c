@@ -50,7 +50,8 @@ int ucx_ep_call(struct ucx_ep *e)
 		return err_sys("getrandom");
 	e->mine = (e->mine & ~RANK_BITS) | (uint64_t)e->ep.peer;
 	for (uint32_t at = 0; at < total;) {
-		struct ucx_letter l = { .kind = UCX_HERE, .total = total, .at = at, .len = total - at < UCX_LETTER ? total - at : UCX_LETTER, .token = e->mine };
+		uint32_t n = total - at < UCX_LETTER ? total - at : UCX_LETTER;
+		struct ucx_letter l = { .kind = UCX_HERE, .total = total, .at = at, .len = n, .token = e->mine };
 		memcpy(l.bytes, (const char *)s->address + at, l.len);
 		int status = s->post.post(s->post.ctx, &s->iface, e->ep.peer, &l, sizeof(l));
 		if (status < 0)
@@ -191,7 +192,6 @@ static void end_all(struct net_fifo *f, int status)
 
 void ucx_ep_bury(struct ucx_ep *e)
 {
-	struct ucx_iface *s = ucx_of(e);
 	enum ucx_state was = e->state;
 	if (was == UCX_DEAD)
 		return;
@@ -208,7 +208,6 @@ void ucx_ep_bury(struct ucx_ep *e)
 		if (!wait(e, req, 0, BURIAL_MS))
 			log_msg(LOG_WARN, "ucx: %d operations with rank %d did not end with its endpoint", e->pending, e->ep.peer);
 	}
-	(void)s;
 	for (int c = 0; c < NET_CHANNELS; c++) {
 		end_all(&e->tx[c].await, e->ep.status);
 		end_all(&e->tx[c].queue, e->ep.status);

@@ -80,7 +80,9 @@ static int fetch(struct ucx_rx *r, struct ucx_slot *m)
 		return 0;
 	if ((view || op->limit < m->offset + m->len) && !find_stage(r, m))
 		return 0;
-	ucp_request_param_t how = { .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA, .cb.recv_am = fetched, .user_data = m };
+	ucp_request_param_t how = {
+		.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA, .cb.recv_am = fetched, .user_data = m,
+	};
 	void *to = m->stage < 0 ? (char *)op->buf + m->offset : (void *)r->stage[m->stage], *offer = m->data;
 	m->data = to;
 	m->state = UCX_FETCHING;

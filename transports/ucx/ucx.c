@@ -56,7 +56,8 @@ static ucs_status_t came(void *arg, const void *header, size_t header_len, void 
 static int hear(struct ucx_iface *s)
 {
 	ucp_am_handler_param_t p = {
-		.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG,
+		.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_FLAGS | UCP_AM_HANDLER_PARAM_FIELD_CB |
+		              UCP_AM_HANDLER_PARAM_FIELD_ARG,
 		.id = 0, .flags = UCP_AM_FLAG_WHOLE_MSG, .cb = came, .arg = s,
 	};
 	ucs_status_t status = ucp_worker_set_am_recv_handler(s->worker, &p);

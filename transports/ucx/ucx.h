@@ -13,14 +13,15 @@
  *        piece[n % WINDOW]  --- DATA n, net_head, bytes --->  slot[n % WINDOW]    eager: UCX's buffer, kept;  rendezvous: an offer, fetched
  *        freed              <-- credit (in CREDIT, or with DATA) --  taken           into the user's memory, or into stage[] of this FIFO
  *
- * Why active messages and not tags: a receiver sees a piece's header before it says where the bytes go, so that nothing lands in the user's memory before the
- * net_head was compared; offers can be refused, whereas a matched tag receive cannot be taken back; and eager bytes are read where UCX has put them.
+ * Why active messages and not tags: a receiver sees a piece's header before it says where the bytes go, so that nothing lands in the
+ * user's memory before the net_head was compared; offers can be refused, whereas a matched tag receive cannot be taken back; and eager
+ * bytes are read where UCX has put them.
  *
- * What waits for what. At most WINDOW pieces of a FIFO have not been taken by the receiver; those up to EAGER bytes lie in UCX's buffers meanwhile, the others at
- * the sender. So a message nobody receives holds at most WINDOW * EAGER bytes, and blocks no other FIFO.
+ * What waits for what. At most WINDOW pieces of a FIFO have not been taken by the receiver; those up to EAGER bytes lie in UCX's buffers
+ * meanwhile, the others at the sender. So a message nobody receives holds at most WINDOW * EAGER bytes, and blocks no other FIFO.
  *
- * Callbacks of UCX mark a piece or a slot, or copy an eager piece to where it belongs; what fails there is only noted: an endpoint is buried by progress() or quiesce().
- * A struct that UCX may still call back about lives until the worker is gone.
+ * Callbacks of UCX mark a piece or a slot, or copy an eager piece to where it belongs; what fails there is only noted: an endpoint is
+ * buried by progress(), quiesce() or the slot that found it. A struct that UCX may still call back about lives until the worker is gone.
  */
 #ifndef UCX_H
 #define UCX_H
@@ -157,7 +158,8 @@ int ucx_ep_call(struct ucx_ep *e);                      /* post the letters */
 void ucx_ep_meet(struct ucx_ep *e);                     /* all that is needed may be there */
 void ucx_ep_letter(struct ucx_ep *e, const void *bytes, size_t len);
 void ucx_ep_say(struct ucx_ep *e, const struct ucx_wire *w);     /* a header without bytes */
-void ucx_ep_bury(struct ucx_ep *e);                     /* ep.status is set; not from a callback. Afterwards nothing touches what was posted */
+/* ep.status is set; not from a callback. Afterwards nothing touches what was posted. */
+void ucx_ep_bury(struct ucx_ep *e);
 
 /* tx.c, rx.c; step: 1 when anything moved */
 int ucx_tx_step(struct ucx_tx *t);
