@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { BURIAL_MS = 2000, FAREWELL_MS = 500, ABORT_MS = 20 };
+enum { BURIAL_MS = 2000, FAREWELL_MS = 100, ABORT_MS = 20 };
 
 #define RANK_BITS 0xffffffull
 

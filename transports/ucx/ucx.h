@@ -66,7 +66,7 @@ struct ucx_ep;
 /* A FIFO's end; those with something to do are on iface->active. */
 struct ucx_end { struct ucx_end *next; struct ucx_ep *e; int channel; bool active, sends; };
 
-struct ucx_piece { struct ucx_wire wire; struct ucx_ep *e; uint32_t len; bool busy; };
+struct ucx_piece { struct ucx_wire wire; struct ucx_ep *e; uint32_t len; bool busy; uint64_t count; };  /* count: as e->sent */
 
 struct ucx_tx {
 	struct ucx_end end;
@@ -117,6 +117,7 @@ struct ucx_ep {
 	ucp_ep_h h;                     /* NULL: not made, or closed */
 	bool broken;                    /* UCX says so: nothing can be told to the peer */
 	int pending;                    /* requests that UCX will call back about */
+	uint64_t sent, asked, flushed;  /* pieces handed over; of those, a flush was asked for, and is over: no byte of them is in UCX's buffers */
 	uint64_t mine, its;             /* tokens: of what comes, of what goes */
 	unsigned char *address;         /* the peer's worker's; as much as has come */
 	uint32_t address_len, address_got;
