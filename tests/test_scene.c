@@ -50,7 +50,8 @@ Test(scene, all_ranks_have_rank_0s_table)
 /* A link that is slow beside everything else: who sends least over it wins, and that are those that know of machines. */
 Test(scene, long_vectors_go_by_rails_over_a_slow_link)
 {
-	static const enum coll long_ones[] = { COLL_ALL_REDUCE, COLL_REDUCE_SCATTER, COLL_ALL_GATHER };  /* a chain of ranks in order is as good as one of machines */
+	/* not broadcast: a chain of ranks in order is as good as one of machines */
+	static const enum coll long_ones[] = { COLL_ALL_REDUCE, COLL_REDUCE_SCATTER, COLL_ALL_GATHER };
 	cr_assert_eq(over_loop("node:4@1Gb,20us rank:2", 8, keep_table, NULL), 0);
 	for (size_t k = 0; k < sizeof(long_ones) / sizeof(*long_ones); k++)
 		for (int i = plan_size_index(8 << 20); i < PLAN_SIZES; i++) {

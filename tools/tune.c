@@ -63,19 +63,34 @@ static void prefer_rule(struct try *tries, int n)
 		}
 }
 
+/* Those behind the first `kept` are given up, but never the rules' choice. */
+static int keep_rule(struct try *tries, int n, int kept)
+{
+	for (int i = kept; i < n; i++)
+		if (tries[i].rule) {
+			tries[kept] = tries[i];
+			return kept + 1;
+		}
+	return kept;
+}
+
 /* A first look at all; then, those that are not hopeless, as often as `seconds` allow. Sorted, what is chosen first. */
 static int measure(struct tune *t, enum coll coll, int size, struct try *tries, int *n, double seconds)
 {
-	struct tune_order o = { .coll = (int32_t)coll, .size = size, .n = *n, .rounds = 1, .iters = 2 };
+	struct tune_order o = { .coll = (int32_t)coll, .size = size, .n = *n, .rounds = 2, .iters = 3, .glance = 1 };
 	double sum = 0;
 	int status = order(t, &o, tries), kept = 0;
 	if (status)
 		return status;
 	qsort(tries, (size_t)*n, sizeof *tries, by_time);
 	while (kept < *n && tries[kept].cell.seconds <= HOPELESS * tries[0].cell.seconds)
-		sum += (double)tries[kept++].cell.seconds;
+		kept++;
+	kept = keep_rule(tries, *n, kept);
+	for (int i = 0; i < kept; i++)
+		sum += (double)tries[i].cell.seconds;
 	int iters = sum > 0 ? (int)(seconds / sum / ROUNDS) : 1;
 	o.n = kept;
+	o.glance = 0;
 	o.rounds = ROUNDS;
 	o.iters = iters < 1 ? 1 : iters > TUNE_SAMPLES / ROUNDS ? TUNE_SAMPLES / ROUNDS : iters;
 	status = order(t, &o, tries);

@@ -26,6 +26,7 @@ struct tune_options {
 /* What rank 0 tells the others to try. n 0: nothing more. */
 struct tune_order {
 	int32_t coll, size, n, rounds, iters;   /* size: of plan_size() */
+	int32_t glance;                         /* the fastest sample counts, not the median: a wake-up must not decide */
 	struct plan_cell cell[TUNE_TRIES_MAX];
 };
 

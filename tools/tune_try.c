@@ -73,11 +73,11 @@ static int by_value(const void *a, const void *b)
 }
 
 /* times[i]: the slowest rank's counts. */
-static int agree(struct tune *t, double *times, int n, float *seconds)
+static int agree(struct tune *t, double *times, int n, bool glance, float *seconds)
 {
 	int status = tutti_all_reduce(times, times, (size_t)n, TUTTI_FLOAT64, TUTTI_MAX, t->comm);
 	qsort(times, (size_t)n, sizeof *times, by_value);
-	*seconds = (float)((times[(n - 1) / 2] + times[n / 2]) / 2);
+	*seconds = (float)(glance ? times[0] : (times[(n - 1) / 2] + times[n / 2]) / 2);
 	return status;
 }
 
@@ -95,6 +95,6 @@ int tune_try(struct tune *t, struct tune_order *o)
 	if (!status)
 		status = comm_force(t->comm, NULL);
 	for (int i = 0; i < o->n && !status; i++)
-		status = agree(t, t->times + i * TUNE_SAMPLES, samples, &o->cell[i].seconds);
+		status = agree(t, t->times + i * TUNE_SAMPLES, samples, o->glance, &o->cell[i].seconds);
 	return status;
 }

@@ -7,12 +7,13 @@
  *      rails, each its shard        v   v   v         |   |   |
  *      between machines           ring ring ring  -- each of its own ranks, one a machine
  *
- * The levels are the shape's. On each, the members of a unit share out the vector: member j answers for its shards, and the units' members that
- * answer for the same shard are a group of the next level. On top stands a builder that knows nothing of this; it says what part of its vector it needs
- * next, and what is done, and there the members' steps are put in: so the levels work at the same time, part by part.
+ * The levels are the shape's. On each, the members of a unit share out the vector: member j answers for its shards, and the units'
+ * members that answer for the same shard are a group of the next level. On top stands a builder that knows nothing of this; it says what
+ * part of its vector it needs next, and what is done, and there the members' steps are put in: so the levels work at the same time.
  *
- * Everybody in a unit emits the same parts in the same order. Where units have unequally many members, some answer for several shards, in turns that are the
- * same everywhere; who has none in a turn plays the part of one who has, with the top muted. With one shard for all (`leaders`), one member, the root where there is one, answers for its unit alone.
+ * Everybody in a unit emits the same parts in the same order. Where units have unequally many members, some answer for several shards, in
+ * turns that are the same everywhere; who has none in a turn plays the part of one who has, with the top muted. With one shard for all
+ * (`leaders`), one member, the root where there is one, answers for its unit alone.
  */
 #include <algo/rows.h>
 
@@ -39,8 +40,8 @@ struct tier {
 static int size_of(const struct shape_level *v, int unit) { return v->first[unit + 1] - v->first[unit]; }
 
 /*
- * Shards of a level. As many as the smallest unit has members load the rest evenly, but leave some idle; as many as the largest has, the other way round: the
- * better of both is where the busiest member answers for least, in not too many turns. Blocks must all have an owner.
+ * Shards of a level. As many as the smallest unit has members load the rest evenly, but leave some idle; as many as the largest has, the
+ * other way round: the better of both is where the busiest member answers for least, in not too many turns. Blocks must all have an owner.
  */
 enum { TURNS_MOST = 8 };
 static int shards_of(const struct shape_level *v, bool blocks)
@@ -183,8 +184,8 @@ static bool take(struct tier *t, int l, int j, uint32_t x, uint32_t *chunk)
 }
 
 /*
- * Reduce part x of every shard of this turn, up to level l, to the members that answer for them. The nearer level is through with all of them before
- * anything is sent here: with one open step, a send that waits for a member who waits for what is behind it would never end.
+ * Reduce part x of every shard of this turn, up to level l, to the members that answer for them. The nearer level is through with all of
+ * them before anything is sent here: with one open step, a send that waits for a member who waits for what is behind it would never end.
  */
 static void reduce_in(struct recorder *w, struct tier *t, int l, uint32_t x, uint32_t n)
 {
@@ -203,7 +204,10 @@ static void reduce_in(struct recorder *w, struct tier *t, int l, uint32_t x, uin
 	t->shard[l] = was;
 }
 
-/* Part x of the shard being worked at is done, at `at`: tell the other members of level l and hear theirs, and then the same on the nearer level. */
+/*
+ * Part x of the shard being worked at is done, at `at`: tell the other members of level l and hear theirs, and then the same on the
+ * nearer level.
+ */
 static void spread(struct recorder *w, struct tier *t, int l, uint32_t x, struct span at)
 {
 	struct group g = unit_group(t, l);

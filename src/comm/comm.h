@@ -33,9 +33,9 @@ struct plan_entry {
 	bool reads, writes;             /* buffers at this rank, their bytes, and where recv stands from send when in place */
 	size_t in, out;
 	ptrdiff_t in_place;
-	struct choice choice;
 	uint32_t calls, timed, slow;    /* blocking ones (watch.c) */
 	float *samples;                 /* seconds of the last WATCH_SAMPLES timed; NULL unless TUTTI_EXPLAIN=1 */
+	struct choice choice;
 };
 
 struct sched_entry {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Does a plan keep what was projected for it? Every WATCH_EVERYth blocking call is timed (all of them under TUTTI_EXPLAIN=1): a clock costs as much as a small
- * message. What is much slower is counted, and said once, with what helps: nothing is changed here, where another rank might not.
+ * Does a plan keep what was projected for it? Every WATCH_EVERYth blocking call is timed (all of them under TUTTI_EXPLAIN=1): a clock
+ * costs as much as a small message. What is much slower is counted, and said once, with what helps: nothing is changed here, where
+ * another rank might not.
  */
 #include <base/clock.h>
 #include <base/log.h>
@@ -12,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOW_TIMES = 3, SLOW_US = 100, SLOW_SEEN = 8 };  /* slow: so many times as long, and so much longer; said when so many of them were, and half of all timed */
+/* Slow: so many times as long, and so much longer; said when so many of them were, and half of all timed. */
+enum { SLOW_TIMES = 3, SLOW_US = 100, SLOW_SEEN = 8 };
 
 static void say_slow(struct tutti_comm *c, struct plan_entry *e, double seconds)
 {

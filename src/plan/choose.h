@@ -33,6 +33,9 @@ struct choice {
 	double seconds;                 /* what the table says it takes at about this size; 0: nothing */
 };
 
-/* algo, slice, channels: what is forced (NULL or "", 0, 0: nothing). A forced algorithm that this collective does not have is not an error: the rule decides. */
+/*
+ * algo, slice, channels: what is forced (NULL or "", 0, 0: nothing). A forced algorithm that this collective does not have is not an
+ * error: the rule decides.
+ */
 int choose(struct choice *c, const struct query *q, const char *algo, size_t slice, int channels);
 #endif

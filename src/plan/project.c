@@ -12,8 +12,8 @@
 enum { CLOSE = 3, SHORT = 64 * KI };     /* per cent; bytes */
 
 /*
- * How much is tried, by effort. steps: of all ranks together, and their messages; more are too slow to simulate there. probes: these sizes (a bit each) are simulated first, and
- * the others only of who comes near to the best on the probe next to them.
+ * How much is tried, by effort. steps: of all ranks together, and their messages; more are too slow to simulate there. probes: these
+ * sizes (a bit each) are simulated first, and the others only of who comes near to the best on the probe next to them.
  */
 enum { ALL_SIZES = (1 << PLAN_SIZES) - 1, NEAR_BEST = 130 };   /* per cent */
 static const struct effort {
@@ -192,7 +192,10 @@ static int log2_of(size_t x) { return 63 - __builtin_clzll(x); }
 
 struct among { int size; bool ordered; const struct candidate *but; };
 
-static bool allowed(const struct candidate *c, const struct among *a) { return (!a->ordered || c->algo->ordered) && (!a->but || c->algo != a->but->algo); }
+static bool allowed(const struct candidate *c, const struct among *a)
+{
+	return (!a->ordered || c->algo->ordered) && (!a->but || c->algo != a->but->algo);
+}
 
 /* Both are close to the fastest. */
 static bool kinder(const struct candidate *c, const struct candidate *to, int size)
@@ -208,14 +211,16 @@ const struct candidate *project_best(const struct candidate *list, int n, int si
 		if (allowed(&list[i], &a) && (!fastest || list[i].seconds[size] < fastest->seconds[size]))
 			fastest = &list[i];
 	for (int i = 0; i < n; i++)
-		if (allowed(&list[i], &a) && list[i].seconds[size] * 100 <= fastest->seconds[size] * (100 + CLOSE) && (!best || kinder(&list[i], best, size)))
+		if (allowed(&list[i], &a) && list[i].seconds[size] * 100 <= fastest->seconds[size] * (100 + CLOSE) &&
+		    (!best || kinder(&list[i], best, size)))
 			best = &list[i];
 	return best;
 }
 
 static struct plan_cell cell_of(const struct candidate *list, int n, bool ordered, int size)
 {
-	const struct candidate *first = project_best(list, n, size, ordered, NULL), *second = first ? project_best(list, n, size, ordered, first) : NULL;
+	const struct candidate *first = project_best(list, n, size, ordered, NULL);
+	const struct candidate *second = first ? project_best(list, n, size, ordered, first) : NULL;
 	if (!first)
 		return (struct plan_cell){ 0 };
 	double seconds = first->seconds[size] < PLAN_SECONDS / 2 ? first->seconds[size] : PLAN_SECONDS / 2;     /* links may be given as slow as one likes */

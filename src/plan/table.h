@@ -6,8 +6,8 @@
  *      all_reduce      direct direct direct      hier_ring  hier_ring        any operator / only those that keep rank order
  *      broadcast       ...
  *
- * Made by rank 0 (project.c, from the model; or read from a file that `tutti tune` wrote) and given to the others as it is, so that all choose alike.
- * Looking up is an index. A cell without an algorithm leaves the choice to the rules (choose.c).
+ * Made by rank 0 (project.c, from the model; or read from a file that `tutti tune` wrote) and given to the others as it is, so that all
+ * choose alike. Looking up is an index. A cell without an algorithm leaves the choice to the rules (choose.c).
  */
 #ifndef PLAN_TABLE_H
 #define PLAN_TABLE_H
@@ -42,5 +42,6 @@ int plan_table_check(const struct plan_table *t);
 
 /* A line a cell that has an algorithm: "all_reduce any 16777216 hier_ring channels 2 pieces 1 slice 131072 us 151000 measured". */
 void plan_table_print(FILE *f, const struct plan_table *t);
-int plan_table_parse(struct plan_table *t, const char *text);   /* *t on success only; a bad line is an error with its number, what was expected, what came */
+/* *t on success only; a bad line is an error with its number, what was expected, what came. */
+int plan_table_parse(struct plan_table *t, const char *text);
 #endif

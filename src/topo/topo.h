@@ -113,8 +113,8 @@ int topo_discover(struct topo_record *mine);
 int topo_from_records(struct topo **t, const struct topo_record *all, int nranks, const char *fabric);
 
 /*
- * The part of a tree where n of its ranks are: rank i of the part is rank ranks[i] of t. What has none of them below it is left out; the devices of a place that
- * stays, stay.
+ * The part of a tree where n of its ranks are: rank i of the part is rank ranks[i] of t. What has none of them below it is left out; the
+ * devices of a place that stays, stay.
  */
 int topo_part(struct topo **part, const struct topo *t, const int *ranks, int n);
 
