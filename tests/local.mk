@@ -44,7 +44,7 @@ tests_unit_SOURCES += tests/test_topo_machine.c
 tests_unit_SOURCES += tests/test_perf.c perf/data.c perf/coll.c
 tests_unit_SOURCES += tests/test_faults.c
 tests_unit_SOURCES += tests/test_verbs_choose.c transports/verbs/choose.c
-tests_unit_SOURCES += tests/test_verify.c
+tests_unit_SOURCES += tests/test_verify.c tests/test_wait.c
 # -- end of sources
 
 tests_unit_CPPFLAGS = $(AM_CPPFLAGS) -DTOPO_DATA='"$(abs_srcdir)/tests/topo"'

@@ -293,7 +293,9 @@ int tutti_comm_split(struct tutti_comm *comm, int color, int key, struct tutti_c
 static int all_here(struct tutti_comm *c)
 {
 	char *all = malloc((size_t)c->nranks), mine = 0;
+	engine_linger(&c->engine);
 	int status = all ? boot_allgather(c->boot, &mine, all, 1, clock_after_ms(c->config.timeout_ms)) : err_set(TUTTI_ERR_NOMEM, "no memory");
+	engine_linger(NULL);
 	free(all);
 	return status;
 }

@@ -67,8 +67,11 @@ int engine_test(struct engine *e, struct run *run);
 /* First cause: tells the control tree, quiesces, fails all runs. Returns the status in force. */
 int engine_fail(struct engine *e, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
-/* Move all engines that this thread drives and that nobody is inside of; how many of them still have runs. For long waits outside of engine_wait. */
+/* Move all engines that this thread drives and that nobody is inside of; how many of them want more of it. For long waits outside of engine_wait. */
 int engines_move(void);
+
+/* This thread is inside of e, has finished its runs, and waits for the control tree: engines_move moves e's transports for its peers. NULL: no longer. */
+void engine_linger(struct engine *e);
 
 int scratch_take(struct engine *e, size_t bytes, struct scratch **s);
 void scratch_give(struct engine *e, struct scratch *s);

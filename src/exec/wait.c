@@ -57,7 +57,14 @@ void engine_enter(struct engine *e)
 
 void engine_leave(struct engine *e) { atomic_store_explicit(&e->busy, false, memory_order_release); }
 
-/* Enter the other engines that this thread drives and that have runs; returns how many. They cannot be closed while entered. *all: none was passed over. */
+/* The engine that this thread is inside of while it waits for the control tree, if a peer may need its transports. */
+static _Thread_local struct engine *lingering;
+
+void engine_linger(struct engine *e) { lingering = e && world_is_restless(e->world) ? e : NULL; }
+
+static bool wants_calls(const struct engine *e) { return e->runs || world_is_restless(e->world); }
+
+/* Enter the other engines that this thread drives and that want to be called; returns how many. They cannot be closed while entered. *all: none was passed over. */
 static int enter_others(const struct engine *e, struct engine **others, bool *all)
 {
 	int n = 0;
@@ -69,7 +76,7 @@ static int enter_others(const struct engine *e, struct engine **others, bool *al
 		return 0;
 	}
 	for (struct engine *o = engines; o; o = o->next) {
-		if (o == e || atomic_load_explicit(&o->owner, memory_order_relaxed) != &self || !o->runs)
+		if (o == e || atomic_load_explicit(&o->owner, memory_order_relaxed) != &self || !wants_calls(o))
 			continue;
 		if (n < SLEEP_ENGINES && engine_try_enter(o))
 			others[n++] = o;
@@ -115,7 +122,9 @@ int engines_move(void)
 {
 	int running;
 	move_others(NULL, false, &running);
-	return running;
+	if (lingering)          /* who has gone is no failure any more */
+		world_progress(lingering->world, true);
+	return running + (lingering != NULL);
 }
 
 /* ---- sleeping --------------------------------------------------------------------------------------------------------- */

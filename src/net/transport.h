@@ -88,6 +88,7 @@ struct net_iface {
 	const struct net_transport *t;
 	int rank, nranks;
 	int expected;           /* set by the transport: endpoints that wait for letters, so that the control tree is looked at more often */
+	bool restless;          /* set by open: moves only while it is called, so that a peer may need calls even when nothing is posted here */
 	struct net_ep *dead;    /* set by the transport: the first endpoint that failed, even with nothing posted on it; NULL while all is well */
 };
 

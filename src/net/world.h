@@ -49,6 +49,15 @@ static inline bool world_expects(const struct world *w)
 	return expected > 0;
 }
 
+/* May a peer need calls here even when nothing is posted? */
+static inline bool world_is_restless(const struct world *w)
+{
+	for (int i = 0; i < w->nifaces; i++)
+		if (w->used[i] && w->ifaces[i]->restless)
+			return true;
+	return false;
+}
+
 /* A transport without endpoints is looked at when `all` says so, and before a sleep. */
 static inline int world_progress(struct world *w, bool all)
 {

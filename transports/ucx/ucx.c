@@ -75,7 +75,7 @@ static int ucx_open(struct net_iface **iface, const struct net_open *o)
 		free(s);
 		return err_set(TUTTI_ERR_NOMEM, "no memory for the ucx transport");
 	}
-	s->iface = (struct net_iface){ .t = &ucx_transport, .rank = o->rank, .nranks = o->nranks };
+	s->iface = (struct net_iface){ .t = &ucx_transport, .rank = o->rank, .nranks = o->nranks, .restless = true };
 	s->post = o->post;
 	int status = ucx_context_open(s);
 	if (!status)
