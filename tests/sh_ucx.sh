@@ -11,7 +11,7 @@ TUTTI_MODULES="$top_builddir/.libs"
 export TUTTI_MODULES
 
 if [ ! -e "$TUTTI_MODULES/tutti_ucx.so" ]; then
-	skip "the ucx transport" "it was not built: UCX 1.12 or newer was not found"
+	skip "the ucx transport" "it was not built: UCX 1.13 or newer was not found"
 	tap_done
 	exit
 fi

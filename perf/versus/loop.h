@@ -9,16 +9,12 @@
  *  places  in, out        in place, out of place
  *
  * Rank 0 prints one line a measurement: mode place bytes iterations us base_us. Each size is first checked to be reduced at all.
- * When there is a core for each rank, rank i stays on the i-th of those it may use (whoever has bound it before: on the only one).
  */
 #ifndef VERSUS_LOOP_H
 #define VERSUS_LOOP_H
+#include "common.h"
 #include <perf/touch.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 struct peer {
 	int rank, nranks;
@@ -30,30 +26,6 @@ struct peer {
 enum { ROUNDS = 5, WARMUP = 3, BYTES_A_ROUND = 32 << 20, ITERS_MIN = 2, ITERS_MAX = 1000 };
 
 static volatile uint64_t loop_sink;
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-static void pin(const struct peer *p)
-{
-	cpu_set_t may, one;
-	int turn = p->rank, cpu = -1;
-
-	if (p->nranks > sysconf(_SC_NPROCESSORS_ONLN) || sched_getaffinity(0, sizeof may, &may))
-		return;
-	turn %= CPU_COUNT(&may);
-	do
-		cpu++;
-	while (!CPU_ISSET(cpu, &may) || turn--);
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	sched_setaffinity(0, sizeof one, &one);
-}
 
 /* The same for every library: by bytes alone. */
 static int iterations(size_t bytes, int divide)
@@ -78,13 +50,6 @@ static int turns(const struct peer *p, const struct measure *m, int n)
 	return 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Median over rounds of the slowest rank's time of one iteration; negative after a failure */
 static double measure(const struct peer *p, const struct measure *m)
 {
@@ -102,8 +67,7 @@ static double measure(const struct peer *p, const struct measure *m)
 		if (p->slowest(&us[r]))
 			return -1;
 	}
-	qsort(us, ROUNDS, sizeof *us, by_value);
-	return us[ROUNDS / 2];
+	return median(us, ROUNDS);
 }
 
 static int is_right(const struct peer *p, const struct measure *m)
@@ -170,7 +134,7 @@ static int sweep(const struct peer *p, int argc, char **argv)
 		fprintf(stderr, "usage: %s DIVISOR BYTES...\n", argv[0]);
 		return -1;
 	}
-	pin(p);
+	pin(p->rank, p->nranks);
 	a = p->alloc(most);
 	b = p->alloc(most);
 	if (!a || !b) {
@@ -181,18 +145,5 @@ static int sweep(const struct peer *p, int argc, char **argv)
 		if (sweep_size(p, a, b, strtoull(argv[i], NULL, 10), divide))
 			return -1;
 	return 0;
-}
-
-/* Memory as any program has it; for --memory plain */
-static void *plain_memory(size_t bytes)
-{
-	return aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-}
-
-static int wants_plain(void)
-{
-	const char *memory = getenv("VERSUS_MEMORY");
-
-	return memory && !strcmp(memory, "plain");
 }
 #endif

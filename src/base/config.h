@@ -45,6 +45,7 @@
 	X(verbs_slot,   VERBS_SLOT, SIZE, "0",   0, "bytes of a piece of a long message; 0: 128 KiB") \
 	X(verbs_relaxed, VERBS_RELAXED, INT(0, 1), "0", 0, "1: the device may write a message's bytes in any order (PCIe relaxed ordering)") \
 	X(verbs_on_demand, VERBS_ON_DEMAND, INT(0, 1), "0", 0, "1: pages of registered memory are not pinned, but found by the device when it needs them (on-demand paging), where it can") \
+	X(ucx_wakeup,   UCX_WAKEUP, INT(0, 1), "1", 0, "0: ranks that wait for UCX look every 0.1 ms instead of sleeping, and transports of UCX that cannot wake a sleeper are used, too") \
 	X(loop_mode,    LOOP,      STR,  "",      0, "test modes of the loop transport: zero (no buffering), random (random slices), a number seeds it: zero,random,7") \
 	X(rank,         RANK,      INT(-1, INT_MAX), "-1",    0, "this rank; with TUTTI_SIZE and TUTTI_ROOT instead of the launcher's variables") \
 	X(size,         SIZE,      INT(0, INT_MAX), "0",     0, "number of ranks") \

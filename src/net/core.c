@@ -12,5 +12,6 @@ const struct net_core net_core = {
 	.net_mismatch = net_mismatch,
 	.net_mem_alive = net_mem_alive,
 	.net_mem_frees = net_mem_frees,
+	.machine_id = machine_id,
 	.copy_bytes = copy_bytes,
 };

@@ -8,6 +8,7 @@
 #ifndef NET_MODULE_H
 #define NET_MODULE_H
 #include <base/log.h>
+#include <base/machine.h>
 #include <base/type.h>
 #include <net/transport.h>
 
@@ -26,6 +27,7 @@ struct net_core {
 	void (*net_mismatch)(struct net_op *op, const struct net_head *got);
 	bool (*net_mem_alive)(uint64_t id);
 	uint64_t (*net_mem_frees)(void);
+	uint64_t (*machine_id)(const char *node);
 	void (*copy_bytes)(void *dst, const void *src, size_t n);
 };
 extern const struct net_core net_core;          /* the library's */

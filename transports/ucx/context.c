@@ -6,12 +6,16 @@
 #define _GNU_SOURCE
 #include "ucx.h"
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <ucs/debug/debug.h>
 #include <ucs/debug/log_def.h>
+#include <unistd.h>
 
-enum { LINE = 256 };
+enum { LINE = 256, FOUND = 1024 };
 
 /* UCX's registries of memory domains and components are one a process. */
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
@@ -47,14 +51,21 @@ static ucs_log_func_rc_t log_line(const char *file, unsigned line, const char *f
 
 void ucx_log_here(void) { ucs_log_push_handler(log_line); }
 
+void ucx_signals_alone(void)
+{
+	static const int signals[] = { SIGILL, SIGSEGV, SIGBUS, SIGFPE };
+	for (size_t i = 0; !getenv("UCX_HANDLE_ERRORS") && i < sizeof(signals) / sizeof(*signals); i++)
+		ucs_debug_disable_signal(signals[i]);
+}
+
 static int failed(const char *what, ucs_status_t status)
 {
 	return err_set(TUTTI_ERR_UNSUPPORTED, "%s: %s", what, ucs_status_string(status));
 }
 
-static int context_make(ucp_context_h *context)
+static int context_make(ucp_context_h *context, bool wakes)
 {
-	ucp_params_t p = { .field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP };
+	ucp_params_t p = { .field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | (wakes ? UCP_FEATURE_WAKEUP : 0) };
 	ucp_config_t *c;
 	ucs_status_t status = ucp_config_read(NULL, NULL, &c);
 	if (status != UCS_OK)
@@ -126,58 +137,103 @@ int ucx_lanes(const struct ucx_ep *e, char *buf, size_t cap)
 	return (int)printed(print_ep, e->h, "]: ", buf, cap);
 }
 
-int ucx_probe(const struct config *config, char *found, size_t cap)
+/* Opens a context and a worker, as an interface does, and looks what they have. */
+static int look(bool wakes, char list[FOUND])
 {
 	ucp_context_h context = NULL;
 	ucp_worker_h worker = NULL;
-	char list[1024] = "";
-	(void)config;
-	pthread_mutex_lock(&opening);
-	int status = context_make(&context), fd;
+	int status = context_make(&context, wakes), fd;
 	if (!status)
 		status = worker_make(context, &worker);
-	if (!status && ucp_worker_get_efd(worker, &fd) != UCS_OK)
-		status = err_set(TUTTI_ERR_UNSUPPORTED, "UCX cannot wake a sleeper with these transports: set UCX_TLS to others");
+	if (!status && wakes && ucp_worker_get_efd(worker, &fd) != UCS_OK)
+		status = err_set(TUTTI_ERR_UNSUPPORTED, "UCX cannot wake a sleeper with these transports: let UCX_TLS name others, or set TUTTI_UCX_WAKEUP=0");
 	if (context)
-		printed(print_context, context, "-- ", list, sizeof(list));
+		printed(print_context, context, "-- ", list, FOUND);
 	if (worker)
 		ucp_worker_destroy(worker);
 	if (context)
 		ucp_cleanup(context);
-	pthread_mutex_unlock(&opening);
-	snprintf(found, cap, "UCX %s%s%s", ucp_get_version_string(), *list ? ": " : "", list);
 	return status;
+}
+
+/* What there is does not change while the process lives; looking takes milliseconds, hundreds with many devices. */
+int ucx_probe(const struct config *config, char *found, size_t cap)
+{
+	static struct probed { bool done; int status; char why[LINE], list[FOUND], sleepless[LINE]; } probed[2];
+	struct probed *p = &probed[config->ucx_wakeup];
+	pthread_mutex_lock(&opening);
+	if (!p->done) {
+		p->status = look(config->ucx_wakeup, p->list);
+		snprintf(p->why, sizeof(p->why), "%s", p->status < 0 ? err_last() : "");
+		if (!p->status && config->ucx_wakeup)
+			ucx_sleepless(p->list, p->sleepless, sizeof(p->sleepless));
+		p->done = true;
+	}
+	pthread_mutex_unlock(&opening);
+	int n = snprintf(found, cap, "UCX %s%s%s", ucp_get_version_string(), *p->list ? ": " : "", p->list);
+	if (*p->sleepless && (size_t)n < cap)
+		snprintf(found + n, cap - (size_t)n, "\nnot used, for they cannot wake a sleeper: %s (TUTTI_UCX_WAKEUP=0 uses them)", p->sleepless);
+	return p->status < 0 ? err_set(p->status, "%s", p->why) : TUTTI_OK;
+}
+
+/* Does any of these lead to another machine? If nothing can be read, let it be tried. */
+static bool leads_far(const char *list)
+{
+	static const char *const near[] = { "self/", "posix/", "sysv/", "mm/", "cma/", "knem/", "xpmem/", "cuda_", "gdr_copy/", "rocm_", "ze_" };
+	bool far = !*list;
+	for (const char *word = list; word && *word; word = strchr(word, ' '), word += word != NULL) {
+		bool is_near = false;
+		for (size_t i = 0; i < sizeof(near) / sizeof(*near); i++)
+			is_near |= !strncmp(word, near[i], strlen(near[i]));
+		far |= !is_near;
+	}
+	return far;
 }
 
 /* ---- for an interface ----------------------------------------------------------------------------------------------- */
 
+/* On what a sleeper sleeps: what the worker says, or a short time. */
+static int open_fd(struct ucx_iface *s)
+{
+	if (!s->wakes)
+		return (s->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) < 0 ? err_sys("timerfd_create") : TUTTI_OK;
+	ucs_status_t status = ucp_worker_get_efd(s->worker, &s->fd);
+	return status == UCS_OK ? TUTTI_OK : failed("UCX's worker has no descriptor to sleep on", status);
+}
+
 int ucx_context_open(struct ucx_iface *s)
 {
+	char list[FOUND];
 	pthread_mutex_lock(&opening);
-	int status = context_make(&s->context);
+	int status = context_make(&s->context, s->wakes);
 	if (!status)
 		status = worker_make(s->context, &s->worker);
 	pthread_mutex_unlock(&opening);
+	if (!status)
+		status = open_fd(s);
 	if (status < 0)
 		return status;
-	ucs_status_t why = ucp_worker_get_efd(s->worker, &s->fd);
-	if (why == UCS_OK)
-		why = ucp_worker_get_address(s->worker, &s->address, &s->address_len);
+	ucs_status_t why = ucp_worker_get_address(s->worker, &s->address, &s->address_len);
 	if (why != UCS_OK)
-		return failed("UCX's worker has no descriptor to sleep on, or no address", why);
+		return failed("UCX's worker has no address", why);
 	if (s->address_len > UCX_ADDRESS_MAX)
 		return err_set(TUTTI_ERR_UNSUPPORTED, "the address of UCX's worker has %zu bytes, expected up to %d: let UCX_NET_DEVICES name fewer",
 		               s->address_len, UCX_ADDRESS_MAX);
+	printed(print_context, s->context, "-- ", list, sizeof(list));
+	s->far = leads_far(list);
 	return TUTTI_OK;
 }
 
 void ucx_context_close(struct ucx_iface *s)
 {
+	if (!s->wakes && s->fd >= 0)
+		close(s->fd);
 	pthread_mutex_lock(&opening);
 	if (s->address)
 		ucp_worker_release_address(s->worker, s->address);
 	if (s->worker)
 		ucp_worker_destroy(s->worker);
+	ucx_mem_close(s);
 	if (s->context)
 		ucp_cleanup(s->context);
 	pthread_mutex_unlock(&opening);

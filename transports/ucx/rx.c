@@ -84,6 +84,11 @@ static int fetch(struct ucx_rx *r, struct ucx_slot *m)
 		.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA, .cb.recv_am = fetched, .user_data = m,
 	};
 	void *to = m->stage < 0 ? (char *)op->buf + m->offset : (void *)r->stage[m->stage], *offer = m->data;
+	ucp_mem_h handle = m->stage < 0 ? ucx_mem_of(ucx_of(m->e), op->mem) : NULL;
+	if (handle) {
+		how.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
+		how.memh = handle;
+	}
 	m->data = to;
 	m->state = UCX_FETCHING;
 	ucs_status_ptr_t req = ucp_am_recv_data_nbx(ucx_of(m->e)->worker, offer, to, m->len, &how);

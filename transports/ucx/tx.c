@@ -29,8 +29,13 @@ static bool send_piece(struct ucx_tx *t, struct net_op *op, size_t n)
 		.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
 		.flags = n > UCX_EAGER ? UCP_AM_SEND_FLAG_RNDV : UCP_AM_SEND_FLAG_EAGER, .cb.send = sent, .user_data = p,
 	};
+	ucp_mem_h handle = n > UCX_EAGER ? ucx_mem_of(ucx_of(e), op->mem) : NULL;
+	if (handle) {
+		how.op_attr_mask |= UCP_OP_ATTR_FIELD_MEMH;
+		how.memh = handle;
+	}
 	back->told = back->taken;
-	*p = (struct ucx_piece){ .e = e, .len = (uint32_t)n, .count = e->sent + 1, .wire = { .head = op->head, .token = e->its, .number = t->sent, .credit = back->told,
+	*p = (struct ucx_piece){ .e = e, .len = (uint32_t)n, .wire = { .head = op->head, .token = e->its, .number = t->sent, .credit = back->told,
 		                 .kind = UCX_DATA, .channel = (uint8_t)t->end.channel, .first = t->at == 0 } };
 	ucs_status_ptr_t req = ucp_am_send_nbx(e->h, 0, &p->wire, sizeof(p->wire), n ? (const char *)op->buf + t->at : NULL, n, &how);
 	if (UCS_PTR_IS_ERR(req)) {
@@ -39,7 +44,6 @@ static bool send_piece(struct ucx_tx *t, struct net_op *op, size_t n)
 	}
 	p->busy = req != NULL;
 	e->pending += req != NULL;
-	e->sent++;
 	t->sent++;
 	return true;
 }
@@ -58,41 +62,11 @@ static int send_some(struct ucx_tx *t, struct net_op *op)
 	return 1;
 }
 
-static void flushed(void *request, ucs_status_t status, void *user)
-{
-	struct ucx_ep *e = user;
-	e->pending--;
-	e->flushed = e->asked;
-	ucp_request_free(request);
-	if (status != UCS_OK && e->state == UCX_UP)
-		ucx_fail(e, TUTTI_ERR_PEER, "a message could not be sent: %s", ucs_status_string(status));
-}
-
-/*
- * UCX calls an eager message sent when it has copied it, and moves it only while it is called: but who is done with an operation may not call for long. A long one
- * was fetched. Over shared memory, and where the socket takes all, a flush is over at once.
- */
-static bool is_out(struct ucx_ep *e, const struct ucx_piece *p)
-{
-	ucp_request_param_t how = { .op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA, .cb.send = flushed, .user_data = e };
-	if (p->busy || p->len > UCX_EAGER || p->count <= e->flushed || e->asked > e->flushed)
-		return !p->busy && (p->len > UCX_EAGER || p->count <= e->flushed);
-	e->asked = e->sent;
-	ucs_status_ptr_t req = ucp_ep_flush_nbx(e->h, &how);
-	if (UCS_PTR_IS_ERR(req))
-		ucx_fail(e, TUTTI_ERR_PEER, "UCX cannot send to it: %s", ucs_status_string(UCS_PTR_STATUS(req)));
-	else if (req)
-		e->pending++;
-	else
-		e->flushed = e->asked;
-	return !req;
-}
-
 /* Pieces end in any order, operations in theirs. */
 static int settle(struct ucx_tx *t)
 {
 	int moved = 0;
-	for (; t->done != t->sent && is_out(t->end.e, &t->piece[t->done % UCX_WINDOW]); t->done++) {
+	for (; t->done != t->sent && !t->piece[t->done % UCX_WINDOW].busy; t->done++) {
 		struct net_op *op = t->await.head ? t->await.head : t->queue.head;
 		op->done += t->piece[t->done % UCX_WINDOW].len;
 		if (op == t->await.head && op->done == op->head.len)

@@ -5,9 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 
 #define MAGIC 0x7563786du
-enum { VERSION = 1, RANKS_MAX = 1 << 24 };
+enum { VERSION = 1, RANKS_MAX = 1 << 24, LOOK_NS = 100000 };
 
 static struct ucx_iface *self(struct net_iface *iface) { return (struct ucx_iface *)iface; }
 
@@ -77,6 +78,9 @@ static int ucx_open(struct net_iface **iface, const struct net_open *o)
 	}
 	s->iface = (struct net_iface){ .t = &ucx_transport, .rank = o->rank, .nranks = o->nranks, .restless = true };
 	s->post = o->post;
+	s->wakes = o->config->ucx_wakeup;
+	s->fd = -1;
+	s->machine = machine_id(o->config->node);
 	int status = ucx_context_open(s);
 	if (!status)
 		status = hear(s);
@@ -92,8 +96,7 @@ static int ucx_open(struct net_iface **iface, const struct net_open *o)
 /* The worker's own may be longer than an address can be, and travels in letters. */
 static int ucx_address_out(struct net_iface *iface, void *buf, size_t *len)
 {
-	const struct ucx_address a = { MAGIC, VERSION };
-	(void)iface;
+	const struct ucx_address a = { MAGIC, VERSION, self(iface)->machine, self(iface)->far, { 0 } };
 	memcpy(buf, &a, sizeof(a));
 	*len = sizeof(a);
 	return TUTTI_OK;
@@ -101,13 +104,15 @@ static int ucx_address_out(struct net_iface *iface, void *buf, size_t *len)
 
 static int ucx_reaches(struct net_iface *iface, const void *addr, size_t len)
 {
+	const struct ucx_iface *s = self(iface);
 	struct ucx_address its;
-	(void)iface;
 	if (len != sizeof(its))
 		return err_set(TUTTI_ERR_UNSUPPORTED, "a ucx address has %zu bytes, expected %zu", len, sizeof(its));
 	memcpy(&its, addr, len);
 	if (its.magic != MAGIC || its.version != VERSION)
 		return err_set(TUTTI_ERR_UNSUPPORTED, "not a ucx address of this version");
+	if (its.machine != s->machine && !(its.far && s->far))
+		return err_set(TUTTI_ERR_UNSUPPORTED, "another machine, and %s end has nothing in UCX that leads there (UCX_TLS)", s->far ? "its" : "this");
 	return TUTTI_OK;
 }
 
@@ -249,6 +254,8 @@ static int ucx_progress(struct net_iface *iface)
 		else
 			*p = end->next;
 	}
+	if (!s->active)
+		ucx_mem_sweep(s);
 	if (!s->failing)
 		return moved;
 	bury_all(s);
@@ -258,6 +265,9 @@ static int ucx_progress(struct net_iface *iface)
 static int ucx_arm(struct net_iface *iface)
 {
 	struct ucx_iface *s = self(iface);
+	const struct itimerspec soon = { .it_value.tv_nsec = LOOK_NS };
+	if (!s->wakes)
+		return timerfd_settime(s->fd, 0, &soon, NULL) ? NET_BUSY : s->fd;
 	return ucp_worker_arm(s->worker) == UCS_OK ? s->fd : NET_BUSY;
 }
 
@@ -289,11 +299,12 @@ static const struct net_transport *start(const struct net_core *given)
 	if (!net_module_fits(given))
 		return NULL;
 	ucp_get_version(&major, &minor, &release);
-	if (major == 1 && minor < 12) {
-		err_set(TUTTI_ERR_UNSUPPORTED, "UCX %s is too old: expected 1.12 or newer", ucp_get_version_string());
+	if (major == 1 && minor < 13) {
+		err_set(TUTTI_ERR_UNSUPPORTED, "UCX %s is too old: expected 1.13 or newer", ucp_get_version_string());
 		return NULL;
 	}
 	ucx_log_here();
+	ucx_signals_alone();
 	return &ucx_transport;
 }
 

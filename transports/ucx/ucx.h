@@ -3,7 +3,8 @@
  * The ucx transport, inside: whatever UCX drives, by the active messages of its ucp layer.
  *
  *      ucx.c       the table of slots: posting, progress, sleeping
- *      context.c   UCX itself: settings, log, context and worker, what there is
+ *      context.c   UCX itself: settings, log, context and worker, what there is       wake.c   which of it cannot wake a sleeper
+ *      mem.c       handles of registered memory
  *      ep.c        endpoints: letters, life and death
  *      tx.c rx.c   the two ends of a FIFO
  *
@@ -25,7 +26,7 @@
  */
 #ifndef UCX_H
 #define UCX_H
-#include <net/transport.h>
+#include <net/regions.h>
 #include <ucp/api/ucp.h>
 #include <net/module.h>
 
@@ -57,7 +58,8 @@ enum { UCX_HERE = 0x75637801 };
 /* A part of a worker's address. */
 struct ucx_letter { uint32_t kind, total, at, len; uint64_t token; unsigned char bytes[UCX_LETTER]; };
 
-struct ucx_address { uint32_t magic, version; };
+/* far: UCX has something that leads to other machines */
+struct ucx_address { uint32_t magic, version; uint64_t machine; uint8_t far, unused[7]; };
 
 /* ---- this end -------------------------------------------------------------------------------------------------------- */
 
@@ -66,7 +68,7 @@ struct ucx_ep;
 /* A FIFO's end; those with something to do are on iface->active. */
 struct ucx_end { struct ucx_end *next; struct ucx_ep *e; int channel; bool active, sends; };
 
-struct ucx_piece { struct ucx_wire wire; struct ucx_ep *e; uint32_t len; bool busy; uint64_t count; };  /* count: as e->sent */
+struct ucx_piece { struct ucx_wire wire; struct ucx_ep *e; uint32_t len; bool busy; };
 
 struct ucx_tx {
 	struct ucx_end end;
@@ -117,7 +119,6 @@ struct ucx_ep {
 	ucp_ep_h h;                     /* NULL: not made, or closed */
 	bool broken;                    /* UCX says so: nothing can be told to the peer */
 	int pending;                    /* requests that UCX will call back about */
-	uint64_t sent, asked, flushed;  /* pieces handed over; of those, a flush was asked for, and is over: no byte of them is in UCX's buffers */
 	uint64_t mine, its;             /* tokens: of what comes, of what goes */
 	unsigned char *address;         /* the peer's worker's; as much as has come */
 	uint32_t address_len, address_got;
@@ -132,7 +133,11 @@ struct ucx_iface {
 	ucp_worker_h worker;
 	ucp_address_t *address;
 	size_t address_len;
-	int fd;
+	int fd;                         /* to sleep on; */
+	bool wakes;                     /* UCX's, or a timer of ours */
+	bool far;
+	uint64_t machine;
+	struct net_regions regions;     /* of ucp_mem_h */
 	bool failing;                   /* some endpoint is to be buried */
 	struct ucx_ep **eps;            /* by rank */
 	struct ucx_end *active;
@@ -145,12 +150,21 @@ static inline struct ucx_iface *ucx_of(const struct ucx_ep *e) { return (struct 
 /* ucx.c */
 extern const struct net_transport ucx_transport;
 
+/* wake.c */
+void ucx_sleepless(const char *among, char *list, size_t cap);  /* "self/memory0": those of "tcp/lo, self/memory0" */
+
 /* context.c */
 int ucx_context_open(struct ucx_iface *s);              /* sentence on failure; ucx_context_close in any case */
 void ucx_context_close(struct ucx_iface *s);
 int ucx_probe(const struct config *c, char *found, size_t cap);
 int ucx_lanes(const struct ucx_ep *e, char *buf, size_t cap);   /* what UCX has chosen: "posix/memory, cma/memory" */
 void ucx_log_here(void);                                /* UCX's log lines become ours */
+void ucx_signals_alone(void);                           /* UCX takes no fatal signals, unless the user wants it to */
+
+/* mem.c */
+ucp_mem_h ucx_mem_of(struct ucx_iface *s, const struct net_mem *mem);   /* NULL: none */
+void ucx_mem_sweep(struct ucx_iface *s);                /* nothing is posted: forget what was freed */
+void ucx_mem_close(struct ucx_iface *s);
 
 /* ep.c */
 struct ucx_ep *ucx_ep_of(struct ucx_iface *s, int peer);        /* made if need be; NULL: no memory */

@@ -68,44 +68,45 @@ void verbs_buf_free(struct verbs_buf *b)
 
 /* ---- the user's regions --------------------------------------------------------------------------------------------- */
 
-struct ibv_mr *const *verbs_region(struct verbs_iface *s, const struct net_mem *mem)
+/* Registered on every rail, or NULL. */
+static struct ibv_mr **region_new(struct verbs_iface *s, const struct net_mem *mem)
 {
-	for (size_t i = s->nregions; i--;)
-		if (s->regions[i].id == mem->id)
-			return s->regions[i].mr[0] ? s->regions[i].mr : NULL;
-	struct verbs_region *more = realloc(s->regions, (s->nregions + 1) * sizeof(*more)), *r;
-	if (!more)
-		return NULL;
-	s->regions = more;
-	r = &more[s->nregions++];
-	*r = (struct verbs_region){ .id = mem->id };
-	if (reg_all(s, r->mr, mem, mem->base, mem->len))
-		return r->mr;
-	dereg_all(r->mr);               /* remembered as one that cannot be */
+	struct ibv_mr **mr = calloc(VERBS_RAILS, sizeof(*mr));
+	if (mr && reg_all(s, mr, mem, mem->base, mem->len))
+		return mr;
+	if (mr)
+		dereg_all(mr);
+	free(mr);
 	log_msg(LOG_INFO, "verbs: a region of %zu bytes cannot be registered, and is copied (is `ulimit -l` large enough?)", mem->len);
 	return NULL;
 }
 
+static void region_free(void *mr)
+{
+	if (mr)
+		dereg_all(mr);
+	free(mr);
+}
+
+struct ibv_mr *const *verbs_region(struct verbs_iface *s, const struct net_mem *mem)
+{
+	bool new;
+	void **place = net_regions_place(&s->regions, mem, &new);
+	if (place && new)
+		*place = region_new(s, mem);
+	return place ? *place : NULL;
+}
+
 void verbs_regions_sweep(struct verbs_iface *s)
 {
-	uint64_t frees = net_mem_frees();
-	if (frees == s->frees)
-		return;
-	s->frees = frees;
-	for (size_t i = 0; i < s->nregions;) {
-		if (net_mem_alive(s->regions[i].id)) {
-			i++;
-			continue;
-		}
-		dereg_all(s->regions[i].mr);
-		s->regions[i] = s->regions[--s->nregions];
-	}
+	void *mr;
+	while (net_regions_dead(&s->regions, &mr))
+		region_free(mr);
 }
 
 void verbs_regions_free(struct verbs_iface *s)
 {
-	while (s->nregions)
-		dereg_all(s->regions[--s->nregions].mr);
-	free(s->regions);
-	s->regions = NULL;
+	void *mr;
+	while (net_regions_take(&s->regions, &mr))
+		region_free(mr);
 }

@@ -158,7 +158,6 @@ static int verbs_open(struct net_iface **iface, const struct net_open *o)
 	s->piece = piece;
 	s->send_depth = c->verbs_sends;
 	s->recv_depth = c->verbs_receives;
-	s->frees = net_mem_frees();
 	s->epfd = epoll_create1(EPOLL_CLOEXEC);
 	int status = s->epfd < 0 ? err_sys("epoll_create1") : check_memlock(piece, o->nranks - 1);
 	if (!status)

@@ -29,7 +29,7 @@
 #define VERBS_H
 #include "choose.h"
 #include <infiniband/verbs.h>
-#include <net/transport.h>
+#include <net/regions.h>
 #include <stdatomic.h>
 #include <net/module.h>
 
@@ -97,7 +97,6 @@ struct verbs_rail {
 
 /* Memory known to every rail. */
 struct verbs_buf { unsigned char *at; size_t len; struct ibv_mr *mr[VERBS_RAILS]; };
-struct verbs_region { uint64_t id; struct ibv_mr *mr[VERBS_RAILS]; };
 
 struct verbs_qp {
 	struct verbs_ep *e;
@@ -194,9 +193,7 @@ struct verbs_iface {
 	int send_depth, recv_depth;
 	struct verbs_end *active;
 	struct verbs_ep *eps;
-	struct verbs_region *regions;
-	size_t nregions;
-	uint64_t frees;
+	struct net_regions regions;     /* of struct ibv_mr *[VERBS_RAILS] */
 	int epfd, armed;
 	bool owing;                     /* credits that could not be told */
 	uint64_t straight, copied, lent, bounced;       /* bytes received and sent, in place and through a copy */
