@@ -21,12 +21,19 @@ enum { LINE = 256, FOUND = 1024 };
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 
 /*
- * Shared memory reports a peer's death only when asked to, and would be left out of endpoints that want to hear of it. Twenty seconds are a
- * long time to learn of a death. The variables of UCX alone are looked up: ours come from the configuration.
+ * Where the user has said nothing. Shared memory reports a peer's death only when asked to, and would be left out of endpoints that want to hear of it; and twenty seconds
+ * are a long time to learn of it. An RDMA device hears of it by itself, and UCX 1.13 aborts when a connection fails that it also keeps alive. A piece fits a TCP segment, or
+ * half of it does. UCX before 1.19 knows a packet's kind by what Mellanox's devices say; others' (rxe, irdma) then lose every packet of UD to its check.
+ * The variables of UCX alone are looked up: ours come from the configuration. name: as the transport's own table has it.
  */
-static const struct { const char *variable[3], *name, *value; } defaults[] = {
-	{ { "UCX_MM_ERROR_HANDLING", "UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING" }, "MM_ERROR_HANDLING", "y" },
-	{ { "UCX_KEEPALIVE_INTERVAL" }, "KEEPALIVE_INTERVAL", "1s" },
+static const struct { const char *variable[3], *name, *value, *with, *without; } defaults[] = {
+	{ { "UCX_MM_ERROR_HANDLING", "UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING" }, "MM_ERROR_HANDLING", "y", "", NULL },
+	{ { "UCX_KEEPALIVE_INTERVAL" }, "KEEPALIVE_INTERVAL", "1s", "", NULL },
+	{ { "UCX_KEEPALIVE_INTERVAL" }, "KEEPALIVE_INTERVAL", "inf", "_verbs/", NULL },
+	{ { "UCX_KEEPALIVE_INTERVAL" }, "KEEPALIVE_INTERVAL", "inf", "_mlx5/", NULL },
+	{ { "UCX_TCP_TX_SEG_SIZE" }, "TX_SEG_SIZE", "264k", "tcp/", NULL },
+	{ { "UCX_TCP_RX_SEG_SIZE" }, "RX_SEG_SIZE", "264k", "tcp/", NULL },
+	{ { "UCX_UD_VERBS_ETH_DGID_CHECK" }, "ETH_DGID_CHECK", "n", "_verbs/", "_mlx5/" },
 };
 
 static bool said(const char *const variable[3])
@@ -63,7 +70,8 @@ static int failed(const char *what, ucs_status_t status)
 	return err_set(TUTTI_ERR_UNSUPPORTED, "%s: %s", what, ucs_status_string(status));
 }
 
-static int context_make(ucp_context_h *context, bool wakes)
+/* list: what is known to be there */
+static int context_make(ucp_context_h *context, bool wakes, const char *list)
 {
 	ucp_params_t p = { .field_mask = UCP_PARAM_FIELD_FEATURES, .features = UCP_FEATURE_AM | (wakes ? UCP_FEATURE_WAKEUP : 0) };
 	ucp_config_t *c;
@@ -71,7 +79,8 @@ static int context_make(ucp_context_h *context, bool wakes)
 	if (status != UCS_OK)
 		return failed("UCX cannot read its configuration", status);
 	for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++)
-		if (!said(defaults[i].variable) && ucp_config_modify(c, defaults[i].name, defaults[i].value) != UCS_OK)
+		if (!said(defaults[i].variable) && strstr(list, defaults[i].with) && !(defaults[i].without && strstr(list, defaults[i].without)) &&
+		    ucp_config_modify(c, defaults[i].name, defaults[i].value) != UCS_OK)
 			log_msg(LOG_DEBUG, "ucx: this UCX has no %s", defaults[i].variable[0]);
 	status = ucp_init(&p, c, context);
 	ucp_config_release(c);
@@ -142,7 +151,7 @@ static int look(bool wakes, char list[FOUND])
 {
 	ucp_context_h context = NULL;
 	ucp_worker_h worker = NULL;
-	int status = context_make(&context, wakes), fd;
+	int status = context_make(&context, wakes, ""), fd;
 	if (!status)
 		status = worker_make(context, &worker);
 	if (!status && wakes && ucp_worker_get_efd(worker, &fd) != UCS_OK)
@@ -156,20 +165,28 @@ static int look(bool wakes, char list[FOUND])
 	return status;
 }
 
+struct probed { bool done; int status; char why[LINE], list[FOUND], sleepless[LINE]; };
+
 /* What there is does not change while the process lives; looking takes milliseconds, hundreds with many devices. */
-int ucx_probe(const struct config *config, char *found, size_t cap)
+static const struct probed *probe(bool wakes)
 {
-	static struct probed { bool done; int status; char why[LINE], list[FOUND], sleepless[LINE]; } probed[2];
-	struct probed *p = &probed[config->ucx_wakeup];
+	static struct probed probed[2];
+	struct probed *p = &probed[wakes];
 	pthread_mutex_lock(&opening);
 	if (!p->done) {
-		p->status = look(config->ucx_wakeup, p->list);
+		p->status = look(wakes, p->list);
 		snprintf(p->why, sizeof(p->why), "%s", p->status < 0 ? err_last() : "");
-		if (!p->status && config->ucx_wakeup)
+		if (!p->status && wakes)
 			ucx_sleepless(p->list, p->sleepless, sizeof(p->sleepless));
 		p->done = true;
 	}
 	pthread_mutex_unlock(&opening);
+	return p;
+}
+
+int ucx_probe(const struct config *config, char *found, size_t cap)
+{
+	const struct probed *p = probe(config->ucx_wakeup);
 	int n = snprintf(found, cap, "UCX %s%s%s", ucp_get_version_string(), *p->list ? ": " : "", p->list);
 	if (*p->sleepless && (size_t)n < cap)
 		snprintf(found + n, cap - (size_t)n, "\nnot used, for they cannot wake a sleeper: %s (TUTTI_UCX_WAKEUP=0 uses them)", p->sleepless);
@@ -203,9 +220,9 @@ static int open_fd(struct ucx_iface *s)
 
 int ucx_context_open(struct ucx_iface *s)
 {
-	char list[FOUND];
+	const struct probed *p = probe(s->wakes);
 	pthread_mutex_lock(&opening);
-	int status = context_make(&s->context, s->wakes);
+	int status = context_make(&s->context, s->wakes, p->list);
 	if (!status)
 		status = worker_make(s->context, &s->worker);
 	pthread_mutex_unlock(&opening);
@@ -219,8 +236,7 @@ int ucx_context_open(struct ucx_iface *s)
 	if (s->address_len > UCX_ADDRESS_MAX)
 		return err_set(TUTTI_ERR_UNSUPPORTED, "the address of UCX's worker has %zu bytes, expected up to %d: let UCX_NET_DEVICES name fewer",
 		               s->address_len, UCX_ADDRESS_MAX);
-	printed(print_context, s->context, "-- ", list, sizeof(list));
-	s->far = leads_far(list);
+	s->far = leads_far(p->list);
 	return TUTTI_OK;
 }
 

@@ -105,6 +105,8 @@ void ucx_ep_meet(struct ucx_ep *e)
 	ucs_status_t status = ucp_ep_create(ucx_of(e)->worker, &p, &e->h);
 	e->state = UCX_UP;
 	e->ep.iface->expected--;
+	for (int c = 0; c < NET_CHANNELS; c++)
+		ucx_wake(&e->tx[c].end), ucx_wake(&e->rx[c].end);
 	if (status == UCS_OK)
 		return;
 	e->h = NULL;
@@ -118,7 +120,7 @@ struct saying { struct ucx_wire wire; struct ucx_ep *e; };
 static void said(void *request, ucs_status_t status, void *user)
 {
 	struct saying *y = user;
-	y->e->pending--;
+	ucx_pend(y->e, -1);
 	ucp_request_free(request);
 	if (status != UCS_OK && y->e->state == UCX_UP)
 		ucx_fail(y->e, TUTTI_ERR_PEER, "a credit could not be sent: %s", ucs_status_string(status));
@@ -139,7 +141,7 @@ void ucx_ep_say(struct ucx_ep *e, const struct ucx_wire *w)
 	};
 	ucs_status_ptr_t req = ucp_am_send_nbx(e->h, 0, &y->wire, sizeof(y->wire), NULL, 0, &how);
 	if (req && !UCS_PTR_IS_ERR(req)) {
-		e->pending++;
+		ucx_pend(e, 1);
 		return;
 	}
 	free(y);

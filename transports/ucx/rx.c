@@ -50,7 +50,8 @@ static void fetched(void *request, ucs_status_t status, size_t len, void *user)
 {
 	struct ucx_slot *m = user;
 	m->state = UCX_FETCHED;
-	m->e->pending--;
+	ucx_pend(m->e, -1);
+	ucx_wake(&m->e->rx[m->wire.channel].end);
 	if (request)
 		ucp_request_free(request);
 	if ((status != UCS_OK || len != m->len) && m->e->state == UCX_UP)
@@ -95,7 +96,7 @@ static int fetch(struct ucx_rx *r, struct ucx_slot *m)
 	if (UCS_PTR_IS_ERR(req))
 		ucx_fail(m->e, TUTTI_ERR_PEER, "UCX cannot receive from it: %s", ucs_status_string(UCS_PTR_STATUS(req)));
 	else if (req)
-		m->e->pending++;
+		ucx_pend(m->e, 1);
 	if (!req || UCS_PTR_IS_ERR(req))
 		m->state = UCX_FETCHED;
 	return 1;
@@ -213,11 +214,13 @@ ucs_status_t ucx_rx_came(struct ucx_rx *r, const struct ucx_wire *w, void *data,
 		return UCS_OK;
 	}
 	*m = (struct ucx_slot){ .state = offer ? UCX_OFFERED : UCX_LENT, .e = r->end.e, .wire = *w, .data = data, .len = len, .stage = -1 };
-	if (offer)              /* fetched later: not while UCX is still busy with it */
-		return UCS_INPROGRESS;
-	ucx_rx_step(r);
-	if (m->state != UCX_LENT)
+	if (!offer)             /* an offer is fetched later: not while UCX is still busy with it */
+		ucx_rx_step(r);
+	if (m->state != UCX_LENT && !offer)
 		return UCS_OK;
+	ucx_wake(&r->end);
+	if (offer)
+		return UCS_INPROGRESS;
 	if (attr & UCP_AM_RECV_ATTR_FLAG_DATA) {
 		m->state = UCX_KEPT;
 		return UCS_INPROGRESS;

@@ -6,7 +6,8 @@ static void sent(void *request, ucs_status_t status, void *user)
 {
 	struct ucx_piece *p = user;
 	p->busy = false;
-	p->e->pending--;
+	ucx_pend(p->e, -1);
+	ucx_wake(p->end);
 	ucp_request_free(request);
 	if (status != UCS_OK && p->e->state == UCX_UP)
 		ucx_fail(p->e, TUTTI_ERR_PEER, "a message could not be sent: %s", ucs_status_string(status));
@@ -16,6 +17,8 @@ void ucx_tx_credit(struct ucx_tx *t, uint32_t taken)
 {
 	if (taken - t->freed <= t->sent - t->freed)     /* else it goes back, or too far */
 		t->freed = taken;
+	if (t->queue.head)
+		ucx_wake(&t->end);
 }
 
 static bool window(const struct ucx_tx *t) { return t->sent - t->freed < UCX_WINDOW && t->sent - t->done < UCX_WINDOW; }
@@ -35,7 +38,7 @@ static bool send_piece(struct ucx_tx *t, struct net_op *op, size_t n)
 		how.memh = handle;
 	}
 	back->told = back->taken;
-	*p = (struct ucx_piece){ .e = e, .len = (uint32_t)n, .wire = { .head = op->head, .token = e->its, .number = t->sent, .credit = back->told,
+	*p = (struct ucx_piece){ .e = e, .end = &t->end, .len = (uint32_t)n, .wire = { .head = op->head, .token = e->its, .number = t->sent, .credit = back->told,
 		                 .kind = UCX_DATA, .channel = (uint8_t)t->end.channel, .first = t->at == 0 } };
 	ucs_status_ptr_t req = ucp_am_send_nbx(e->h, 0, &p->wire, sizeof(p->wire), n ? (const char *)op->buf + t->at : NULL, n, &how);
 	if (UCS_PTR_IS_ERR(req)) {
@@ -43,7 +46,8 @@ static bool send_piece(struct ucx_tx *t, struct net_op *op, size_t n)
 		return false;
 	}
 	p->busy = req != NULL;
-	e->pending += req != NULL;
+	if (req)
+		ucx_pend(e, 1);
 	t->sent++;
 	return true;
 }

@@ -8,7 +8,7 @@
 #include <sys/timerfd.h>
 
 #define MAGIC 0x7563786du
-enum { VERSION = 1, RANKS_MAX = 1 << 24, LOOK_NS = 100000 };
+enum { VERSION = 1, RANKS_MAX = 1 << 24, LOOK_NS = 100000, TURNS = 64 };
 
 static struct ucx_iface *self(struct net_iface *iface) { return (struct ucx_iface *)iface; }
 
@@ -42,6 +42,7 @@ static ucs_status_t came(void *arg, const void *header, size_t header_len, void 
 	struct ucx_ep *e = peer < (uint64_t)s->iface.nranks ? s->eps[peer] : NULL;
 	if (!e || e->mine != w.token || e->state == UCX_DEAD || e->ep.status)
 		return UCS_OK;          /* a stranger's, or too late */
+	s->events++;
 	if (w.kind == UCX_BYE)
 		ucx_fail(e, TUTTI_ERR_PEER, "connection closed by peer");
 	if (w.kind != UCX_DATA && w.kind != UCX_CREDIT)
@@ -171,16 +172,6 @@ static void bury_all(struct ucx_iface *s)
 			ucx_ep_bury(s->eps[i]);
 }
 
-static void activate(struct ucx_end *end)
-{
-	struct ucx_iface *s = ucx_of(end->e);
-	if (end->active)
-		return;
-	end->active = true;
-	end->next = s->active;
-	s->active = end;
-}
-
 static int step(struct ucx_end *end)
 {
 	if (end->e->state != UCX_UP || end->e->ep.status)
@@ -196,20 +187,12 @@ static void step_now(struct ucx_end *end)
 		bury_all(ucx_of(end->e));
 }
 
-static bool idle(const struct ucx_end *end)
-{
-	const struct ucx_tx *t = (const struct ucx_tx *)end;
-	const struct ucx_rx *r = (const struct ucx_rx *)end;
-	return end->e->state == UCX_DEAD || (end->sends ? !t->queue.head && !t->await.head : !r->queue.head);
-}
-
 static void ucx_send(struct net_op *op)
 {
 	struct ucx_tx *t = &((struct ucx_ep *)op->ep)->tx[op->channel];
 	if (!net_op_post(op, &t->seq))
 		return;
 	net_fifo_push(&t->queue, op);
-	activate(&t->end);
 	if (t->queue.head == op)
 		step_now(&t->end);
 }
@@ -222,7 +205,6 @@ static void ucx_recv(struct net_op *op)
 	net_fifo_push(&r->queue, op);
 	if (!r->next)
 		r->next = op;
-	activate(&r->end);
 	step_now(&r->end);
 }
 
@@ -242,19 +224,26 @@ static void ucx_release(struct net_op *op, size_t n)
 
 /* ---- moving and sleeping -------------------------------------------------------------------------------------------- */
 
+/* What UCX does for itself (keepalive) is no movement, or no wait would ever end; but a sleep may only follow when it has nothing left to do. */
+static int move_ucx(struct ucx_iface *s)
+{
+	uint32_t events = s->events;
+	int turns = 0;
+	while (ucp_worker_progress(s->worker) && s->events == events && turns < TURNS)
+		turns++;
+	return s->events != events || turns == TURNS;
+}
+
 static int ucx_progress(struct net_iface *iface)
 {
 	struct ucx_iface *s = self(iface);
-	int moved = ucp_worker_progress(s->worker) != 0;
-	for (struct ucx_end **p = &s->active, *end; (end = *p);) {
+	int moved = move_ucx(s);
+	for (struct ucx_end *end = s->ready, *next = s->ready = NULL; end; end = next) {
+		next = end->next;
+		end->ready = false;
 		moved |= step(end);
-		end->active = !idle(end);
-		if (end->active)
-			p = &end->next;
-		else
-			*p = end->next;
 	}
-	if (!s->active)
+	if (!s->pending)                /* else a request may still use what its owner has freed */
 		ucx_mem_sweep(s);
 	if (!s->failing)
 		return moved;

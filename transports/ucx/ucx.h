@@ -31,7 +31,7 @@
 #include <net/module.h>
 
 enum {
-	UCX_PIECE = 256 << 10,
+	UCX_PIECE = 512 << 10,
 	UCX_EAGER = 32 << 10,           /* bytes of a piece that may go without being asked for */
 	UCX_WINDOW = 16,                /* pieces of a FIFO that the receiver has not taken; a power of 2 */
 	UCX_STAGES = 4,                 /* pieces of a FIFO that are fetched to where they do not stay */
@@ -65,10 +65,10 @@ struct ucx_address { uint32_t magic, version; uint64_t machine; uint8_t far, unu
 
 struct ucx_ep;
 
-/* A FIFO's end; those with something to do are on iface->active. */
-struct ucx_end { struct ucx_end *next; struct ucx_ep *e; int channel; bool active, sends; };
+/* A FIFO's end; those that something has happened to are on iface->ready. */
+struct ucx_end { struct ucx_end *next; struct ucx_ep *e; int channel; bool ready, sends; };
 
-struct ucx_piece { struct ucx_wire wire; struct ucx_ep *e; uint32_t len; bool busy; };
+struct ucx_piece { struct ucx_wire wire; struct ucx_ep *e; struct ucx_end *end; uint32_t len; bool busy; };
 
 struct ucx_tx {
 	struct ucx_end end;
@@ -118,7 +118,7 @@ struct ucx_ep {
 	enum ucx_state state;
 	ucp_ep_h h;                     /* NULL: not made, or closed */
 	bool broken;                    /* UCX says so: nothing can be told to the peer */
-	int pending;                    /* requests that UCX will call back about */
+	int pending;                    /* requests that UCX will call back about; */
 	uint64_t mine, its;             /* tokens: of what comes, of what goes */
 	unsigned char *address;         /* the peer's worker's; as much as has come */
 	uint32_t address_len, address_got;
@@ -140,10 +140,31 @@ struct ucx_iface {
 	struct net_regions regions;     /* of ucp_mem_h */
 	bool failing;                   /* some endpoint is to be buried */
 	struct ucx_ep **eps;            /* by rank */
-	struct ucx_end *active;
+	int pending;                    /* and of all endpoints */
+	uint32_t events;                /* counts what came and what ended */
+	struct ucx_end *ready;
 };
 
 static inline struct ucx_iface *ucx_of(const struct ucx_ep *e) { return (struct ucx_iface *)e->ep.iface; }
+/* n requests more, or less: those have ended. */
+static inline void ucx_pend(struct ucx_ep *e, int n)
+{
+	e->pending += n;
+	ucx_of(e)->pending += n;
+	ucx_of(e)->events += n < 0;
+}
+
+/* The next progress() is to step it. */
+static inline void ucx_wake(struct ucx_end *end)
+{
+	struct ucx_iface *s = ucx_of(end->e);
+	if (end->ready)
+		return;
+	end->ready = true;
+	end->next = s->ready;
+	s->ready = end;
+}
+
 /* Fail an endpoint, from wherever; it is buried later. */
 #define ucx_fail(e, status, ...) (net_ep_fail(&(e)->ep, status, __VA_ARGS__), (void)(ucx_of(e)->failing = true))
 
