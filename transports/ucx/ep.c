@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum { BURIAL_MS = 2000, FAREWELL_MS = 100, ABORT_MS = 20 };
+enum { BURIAL_MS = 1000, FAREWELL_MS = 100, ABORT_MS = 20 };
 
 #define RANK_BITS 0xffffffull
 
@@ -68,6 +68,10 @@ void ucx_ep_letter(struct ucx_ep *e, const void *bytes, size_t len)
 		return;
 	if (len == sizeof(l))
 		memcpy(&l, bytes, len);
+	if (len == sizeof(l) && l.kind == UCX_GONE && l.token == e->mine) {
+		ucx_fail(e, TUTTI_ERR_PEER, "connection closed by peer");
+		return;
+	}
 	if (len != sizeof(l) || l.kind != UCX_HERE || !l.total || l.total > UCX_ADDRESS_MAX || l.len > UCX_LETTER || l.at != e->address_got ||
 	    l.at + l.len > l.total || (l.at && l.total != e->address_len) || (l.token & RANK_BITS) != (uint64_t)e->ep.iface->rank) {
 		ucx_fail(e, TUTTI_ERR_PEER, "a letter of it cannot be read");
@@ -192,6 +196,20 @@ static void end_all(struct net_fifo *f, int status)
 		net_op_end(net_fifo_pop(f), status);
 }
 
+/* UCX would go on with what it did not end. */
+static void freeze(struct ucx_iface *s, const struct ucx_ep *cause)
+{
+	const struct ucx_letter gone = { .kind = UCX_GONE, .token = cause->its };
+	s->post.post(s->post.ctx, &s->iface, cause->ep.peer, &gone, sizeof(gone));
+	log_msg(LOG_INFO, "ucx: %d operations with rank %d did not end with its endpoint: UCX is given up", cause->pending, cause->ep.peer);
+	for (int i = 0; i < s->iface.nranks; i++)
+		if (s->eps[i] && s->eps[i] != cause && s->eps[i]->state != UCX_DEAD) {
+			net_ep_fail(&s->eps[i]->ep, TUTTI_ERR_PEER, "UCX is given up, for it did not let go of rank %d", cause->ep.peer);
+			ucx_ep_bury(s->eps[i]);
+		}
+	s->frozen = true;
+}
+
 void ucx_ep_bury(struct ucx_ep *e)
 {
 	enum ucx_state was = e->state;
@@ -207,9 +225,10 @@ void ucx_ep_bury(struct ucx_ep *e)
 		ucp_request_param_t how = { .op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS, .flags = UCP_EP_CLOSE_FLAG_FORCE };
 		ucs_status_ptr_t req = ucp_ep_close_nbx(e->h, &how);
 		e->h = NULL;
-		if (!wait(e, req, 0, BURIAL_MS))
-			log_msg(LOG_WARN, "ucx: %d operations with rank %d did not end with its endpoint", e->pending, e->ep.peer);
+		wait(e, req, 0, BURIAL_MS);
 	}
+	if (e->pending)
+		freeze(ucx_of(e), e);
 	for (int c = 0; c < NET_CHANNELS; c++) {
 		end_all(&e->tx[c].await, e->ep.status);
 		end_all(&e->tx[c].queue, e->ep.status);

@@ -127,6 +127,8 @@ static int ucx_connect(struct net_iface *iface, int peer, const void *addr, size
 		return status;
 	if (!e)
 		return err_set(TUTTI_ERR_NOMEM, "no memory for an endpoint");
+	if (self(iface)->frozen)
+		return err_set(TUTTI_ERR_ABORTED, "UCX has been given up");
 	if (e->state == UCX_NEW) {
 		status = ucx_ep_call(e);
 		if (status < 0)
@@ -237,6 +239,8 @@ static int move_ucx(struct ucx_iface *s)
 static int ucx_progress(struct net_iface *iface)
 {
 	struct ucx_iface *s = self(iface);
+	if (s->frozen)
+		return 0;
 	int moved = move_ucx(s);
 	for (struct ucx_end *end = s->ready, *next = s->ready = NULL; end; end = next) {
 		next = end->next;

@@ -23,6 +23,9 @@
  *
  * Callbacks of UCX mark a piece or a slot, or copy an eager piece to where it belongs; what fails there is only noted: an endpoint is
  * buried by progress(), quiesce() or the slot that found it. A struct that UCX may still call back about lives until the worker is gone.
+ *
+ * UCX moves only while it is called. Where it does not end its requests with their endpoint (1.13: over shared memory, when the peer does not read), all endpoints
+ * are buried, and it is not called again: so nothing of the user's is touched after an operation's end.
  */
 #ifndef UCX_H
 #define UCX_H
@@ -54,8 +57,8 @@ struct ucx_wire {
 };
 _Static_assert(sizeof(struct ucx_wire) == 48, "no padding");
 
-enum { UCX_HERE = 0x75637801 };
-/* A part of a worker's address. */
+enum { UCX_HERE = 0x75637801, UCX_GONE };
+/* HERE: a part of a worker's address. GONE: what BYE says, where UCX cannot. */
 struct ucx_letter { uint32_t kind, total, at, len; uint64_t token; unsigned char bytes[UCX_LETTER]; };
 
 /* far: UCX has something that leads to other machines */
@@ -139,6 +142,7 @@ struct ucx_iface {
 	uint64_t machine;
 	struct net_regions regions;     /* of ucp_mem_h */
 	bool failing;                   /* some endpoint is to be buried */
+	bool frozen;                    /* UCX is not called any more, until it is closed */
 	struct ucx_ep **eps;            /* by rank */
 	int pending;                    /* and of all endpoints */
 	uint32_t events;                /* counts what came and what ended */
