@@ -80,6 +80,21 @@ static int settle(struct ucx_tx *t)
 	return moved;
 }
 
+bool ucx_tx_at_once(struct ucx_tx *t, struct net_op *op)
+{
+	const struct ucx_ep *e = t->end.e;
+	if (t->queue.head || t->await.head || op->limit < op->head.len || op->limit > UCX_EAGER || e->state != UCX_UP || !window(t))
+		return false;
+	if (!send_piece(t, op, op->head.len) || t->piece[t->done % UCX_WINDOW].busy) {
+		net_fifo_push(&t->await, op);
+		return true;
+	}
+	t->done++;
+	op->done = op->head.len;
+	net_op_end(op, TUTTI_OK);
+	return true;
+}
+
 int ucx_tx_step(struct ucx_tx *t)
 {
 	const struct ucx_ep *e = t->end.e;

@@ -166,12 +166,15 @@ static int ucx_describe(const struct net_ep *ep, char *buf, size_t cap)
 
 /* ---- operations ----------------------------------------------------------------------------------------------------- */
 
-static void bury_all(struct ucx_iface *s)
+/* Whoever finds iface->dead set may rely on all operations being over, so every slot that was called ends with this. */
+static bool bury_failed(struct ucx_iface *s)
 {
+	bool any = s->failing;
 	s->failing = false;
-	for (int i = 0; i < s->iface.nranks; i++)
+	for (int i = 0; any && i < s->iface.nranks; i++)
 		if (s->eps[i] && s->eps[i]->ep.status)
 			ucx_ep_bury(s->eps[i]);
+	return any;
 }
 
 static int step(struct ucx_end *end)
@@ -181,12 +184,10 @@ static int step(struct ucx_end *end)
 	return end->sends ? ucx_tx_step((struct ucx_tx *)end) : ucx_rx_step((struct ucx_rx *)end);
 }
 
-/* For a slot that was called: who finds iface->dead set may rely on all operations being over. */
 static void step_now(struct ucx_end *end)
 {
 	step(end);
-	if (ucx_of(end->e)->failing)
-		bury_all(ucx_of(end->e));
+	bury_failed(ucx_of(end->e));
 }
 
 static void ucx_send(struct net_op *op)
@@ -194,9 +195,12 @@ static void ucx_send(struct net_op *op)
 	struct ucx_tx *t = &((struct ucx_ep *)op->ep)->tx[op->channel];
 	if (!net_op_post(op, &t->seq))
 		return;
-	net_fifo_push(&t->queue, op);
-	if (t->queue.head == op)
-		step_now(&t->end);
+	if (!ucx_tx_at_once(t, op)) {
+		net_fifo_push(&t->queue, op);
+		if (t->queue.head == op)
+			step(&t->end);
+	}
+	bury_failed(ucx_of(t->end.e));
 }
 
 static void ucx_recv(struct net_op *op)
@@ -247,12 +251,9 @@ static int ucx_progress(struct net_iface *iface)
 		end->ready = false;
 		moved |= step(end);
 	}
-	if (!s->pending)                /* else a request may still use what its owner has freed */
+	if (s->regions.n && !s->pending)        /* else a request may still use what its owner has freed */
 		ucx_mem_sweep(s);
-	if (!s->failing)
-		return moved;
-	bury_all(s);
-	return 1;
+	return bury_failed(s) | moved;
 }
 
 static int ucx_arm(struct net_iface *iface)

@@ -203,6 +203,7 @@ void ucx_ep_bury(struct ucx_ep *e);
 
 /* tx.c, rx.c; step: 1 when anything moved */
 int ucx_tx_step(struct ucx_tx *t);
+bool ucx_tx_at_once(struct ucx_tx *t, struct net_op *op);        /* a short message; false: by the queue */
 void ucx_tx_credit(struct ucx_tx *t, uint32_t taken);
 int ucx_rx_step(struct ucx_rx *r);
 void ucx_rx_release(struct ucx_rx *r, struct net_op *op, size_t n);
