@@ -35,7 +35,7 @@
 
 enum {
 	UCX_PIECE = 512 << 10,
-	UCX_EAGER = 32 << 10,           /* bytes of a piece that may go without being asked for */
+	UCX_EAGER = 64 << 10,           /* bytes of a piece that may go without being asked for */
 	UCX_WINDOW = 16,                /* pieces of a FIFO that the receiver has not taken; a power of 2 */
 	UCX_STAGES = 4,                 /* pieces of a FIFO that are fetched to where they do not stay */
 	UCX_ADDRESS_MAX = 64 << 10,     /* bytes of a worker's address */
