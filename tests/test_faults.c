@@ -17,9 +17,13 @@
 #include <tutti/tutti.h>
 #include <unistd.h>
 
-static char transports[2][8] = { "shm", "tcp" };
+#ifdef HARNESS_UCX
+static char transports[][8] = { "ucx" };
+#else
+static char transports[][8] = { "shm", "tcp" };
+#endif
 #define OVER_TRANSPORTS(name) \
-	ParameterizedTestParameters(faults, name) { return cr_make_param_array(char[8], transports, 2); } \
+	ParameterizedTestParameters(faults, name) { return cr_make_param_array(char[8], transports, sizeof(transports) / sizeof(*transports)); } \
 	ParameterizedTest(char (*transport)[8], faults, name, .timeout = 60)
 
 typedef int (*process_fn)(struct tutti_comm *comm, int ready);  /* an exit status; writes a byte to ready when the fault may come */
