@@ -108,13 +108,7 @@ static size_t words(char *text, const char *mark, char *buf, size_t cap)
 		char *name = strchr(word, ':') ? strchr(word, ':') + 1 : word;
 		if (strrchr(name, '.') > strchr(name, '/'))
 			*strrchr(name, '.') = 0;
-		size_t n = strlen(name);
-		for (char *old = buf; at && (old = strstr(old, name)); old += n)
-			if ((old == buf || old[-1] == ' ') && (!old[n] || old[n] == ',')) {
-				n = 0;
-				break;
-			}
-		if (n && at + n + 3 < cap)
+		if (!(at && ucx_is_among(buf, name)) && at + strlen(name) + 3 < cap)
 			at += (size_t)snprintf(buf + at, cap - at, "%s%s", at ? ", " : "", name);
 	}
 	return at;
@@ -178,7 +172,7 @@ static const struct probed *probe(bool wakes)
 		snprintf(p->why, sizeof(p->why), "%s", p->status < 0 ? err_last() : "");
 		if (!p->status && wakes)
 			ucx_sleepless(p->list, p->sleepless, sizeof(p->sleepless));
-		p->done = true;
+		p->done = !p->status;   /* else memory may have been short */
 	}
 	pthread_mutex_unlock(&opening);
 	return p;

@@ -2,7 +2,7 @@
 /*
  * Endpoints. Each end tells the other its worker's address and a token, in letters; who has both makes UCX's endpoint and may send.
  *
- *      NEW --connect()--> CONNECTING --the peer's letters are here--> UP --failed, quiesced--> DEAD
+ *      NEW --connect()--> CONNECTING --the peer's letters are here--> UP      any of them --failed, quiesced--> DEAD
  */
 #define _GNU_SOURCE
 #include "ucx.h"
@@ -12,8 +12,6 @@
 #include <sys/random.h>
 
 enum { BURIAL_MS = 1000, FAREWELL_MS = 100, ABORT_MS = 20 };
-
-#define RANK_BITS 0xffffffull
 
 struct ucx_ep *ucx_ep_of(struct ucx_iface *s, int peer)
 {
@@ -31,11 +29,15 @@ struct ucx_ep *ucx_ep_of(struct ucx_iface *s, int peer)
 	return s->eps[peer] = e;
 }
 
+static void forget(struct ucx_saying *y);
+
 void ucx_ep_free(struct ucx_ep *e)
 {
 	for (int c = 0; c < NET_CHANNELS; c++)
 		for (int i = 0; i < UCX_STAGES; i++)
 			free(e->rx[c].stage[i]);
+	while (e->sayings)
+		forget(e->sayings);     /* UCX did not end them */
 	free(e->address);
 	free(e);
 }
@@ -48,7 +50,7 @@ int ucx_ep_call(struct ucx_ep *e)
 	uint32_t total = (uint32_t)s->address_len;
 	if (getrandom(&e->mine, sizeof(e->mine), 0) != sizeof(e->mine))
 		return err_sys("getrandom");
-	e->mine = (e->mine & ~RANK_BITS) | (uint64_t)e->ep.peer;
+	e->mine = (e->mine & ~UCX_RANK_BITS) | (uint64_t)e->ep.peer;
 	for (uint32_t at = 0; at < total;) {
 		uint32_t n = total - at < UCX_LETTER ? total - at : UCX_LETTER;
 		struct ucx_letter l = { .kind = UCX_HERE, .total = total, .at = at, .len = n, .token = e->mine };
@@ -72,8 +74,8 @@ void ucx_ep_letter(struct ucx_ep *e, const void *bytes, size_t len)
 		ucx_fail(e, TUTTI_ERR_PEER, "connection closed by peer");
 		return;
 	}
-	if (len != sizeof(l) || l.kind != UCX_HERE || !l.total || l.total > UCX_ADDRESS_MAX || l.len > UCX_LETTER || l.at != e->address_got ||
-	    l.at + l.len > l.total || (l.at && l.total != e->address_len) || (l.token & RANK_BITS) != (uint64_t)e->ep.iface->rank) {
+	if (len != sizeof(l) || l.kind != UCX_HERE || !l.total || l.total > UCX_ADDRESS_MAX || !l.len || l.len > UCX_LETTER || l.at != e->address_got ||
+	    l.at + l.len > l.total || (e->address && l.total != e->address_len) || (l.token & UCX_RANK_BITS) != (uint64_t)e->ep.iface->rank) {
 		ucx_fail(e, TUTTI_ERR_PEER, "a letter of it cannot be read");
 		return;
 	}
@@ -94,7 +96,7 @@ static void lost(void *arg, ucp_ep_h h, ucs_status_t status)
 	struct ucx_ep *e = arg;
 	(void)h;
 	e->broken = true;
-	if (e->state == UCX_UP)
+	if (e->state != UCX_DEAD)
 		ucx_fail(e, TUTTI_ERR_PEER, "UCX has lost it: %s", ucs_status_string(status));
 }
 
@@ -106,8 +108,8 @@ void ucx_ep_meet(struct ucx_ep *e)
 		.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER,
 		.address = (const ucp_address_t *)e->address, .err_mode = UCP_ERR_HANDLING_MODE_PEER, .err_handler = { .cb = lost, .arg = e },
 	};
-	ucs_status_t status = ucp_ep_create(ucx_of(e)->worker, &p, &e->h);
 	e->state = UCX_UP;
+	ucs_status_t status = ucp_ep_create(ucx_of(e)->worker, &p, &e->h);
 	e->ep.iface->expected--;
 	for (int c = 0; c < NET_CHANNELS; c++)
 		ucx_wake(&e->tx[c].end), ucx_wake(&e->rx[c].end);
@@ -119,26 +121,36 @@ void ucx_ep_meet(struct ucx_ep *e)
 
 /* ---- headers alone -------------------------------------------------------------------------------------------------- */
 
-struct saying { struct ucx_wire wire; struct ucx_ep *e; };
+struct ucx_saying { struct ucx_wire wire; struct ucx_ep *e; struct ucx_saying *next; };
+
+static void forget(struct ucx_saying *y)
+{
+	struct ucx_saying **p = &y->e->sayings;
+	while (*p != y)
+		p = &(*p)->next;
+	*p = y->next;
+	free(y);
+}
 
 static void said(void *request, ucs_status_t status, void *user)
 {
-	struct saying *y = user;
+	struct ucx_saying *y = user;
 	ucx_pend(y->e, -1);
 	ucp_request_free(request);
-	if (status != UCS_OK && y->e->state == UCX_UP)
+	if (status != UCS_OK && y->e->state != UCX_DEAD)
 		ucx_fail(y->e, TUTTI_ERR_PEER, "a credit could not be sent: %s", ucs_status_string(status));
-	free(y);
+	forget(y);
 }
 
 void ucx_ep_say(struct ucx_ep *e, const struct ucx_wire *w)
 {
-	struct saying *y = malloc(sizeof(*y));
+	struct ucx_saying *y = malloc(sizeof(*y));
 	if (!y) {
 		ucx_fail(e, TUTTI_ERR_NOMEM, "no memory for a credit");
 		return;
 	}
-	*y = (struct saying){ *w, e };
+	*y = (struct ucx_saying){ *w, e, e->sayings };
+	e->sayings = y;
 	ucp_request_param_t how = {
 		.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS,
 		.flags = UCP_AM_SEND_FLAG_EAGER, .cb.send = said, .user_data = y,
@@ -148,8 +160,8 @@ void ucx_ep_say(struct ucx_ep *e, const struct ucx_wire *w)
 		ucx_pend(e, 1);
 		return;
 	}
-	free(y);
-	if (req && e->state == UCX_UP)
+	forget(y);
+	if (req && e->state != UCX_DEAD)
 		ucx_fail(e, TUTTI_ERR_PEER, "UCX cannot send to it: %s", ucs_status_string(UCS_PTR_STATUS(req)));
 }
 
@@ -159,7 +171,8 @@ void ucx_ep_say(struct ucx_ep *e, const struct ucx_wire *w)
 static bool wait(struct ucx_ep *e, ucs_status_ptr_t req, int pending, int ms)
 {
 	bool over = false;
-	for (int64_t end = clock_after_ms(ms);;) {
+	int64_t end = clock_after_ms(ms), all = ucx_of(e)->give_up;
+	for (end = all && all < end ? all : end;;) {
 		over = (!req || UCS_PTR_IS_ERR(req) || ucp_request_check_status(req) != UCS_INPROGRESS) && e->pending <= pending;
 		if (over || clock_ns() > end)
 			break;
@@ -196,14 +209,17 @@ static void end_all(struct net_fifo *f, int status)
 		net_op_end(net_fifo_pop(f), status);
 }
 
-/* UCX would go on with what it did not end. */
+/* UCX would go on with what it did not end. The others go, too, all within the same time. */
 static void freeze(struct ucx_iface *s, const struct ucx_ep *cause)
 {
 	const struct ucx_letter gone = { .kind = UCX_GONE, .token = cause->its };
 	s->post.post(s->post.ctx, &s->iface, cause->ep.peer, &gone, sizeof(gone));
 	log_msg(LOG_INFO, "ucx: %d operations with rank %d did not end with its endpoint: UCX is given up", cause->pending, cause->ep.peer);
+	if (s->give_up)
+		return;
+	s->give_up = clock_after_ms(BURIAL_MS);
 	for (int i = 0; i < s->iface.nranks; i++)
-		if (s->eps[i] && s->eps[i] != cause && s->eps[i]->state != UCX_DEAD) {
+		if (s->eps[i] && s->eps[i]->state != UCX_DEAD) {
 			net_ep_fail(&s->eps[i]->ep, TUTTI_ERR_PEER, "UCX is given up, for it did not let go of rank %d", cause->ep.peer);
 			ucx_ep_bury(s->eps[i]);
 		}

@@ -54,7 +54,7 @@ static void fetched(void *request, ucs_status_t status, size_t len, void *user)
 	ucx_wake(&m->e->rx[m->wire.channel].end);
 	if (request)
 		ucp_request_free(request);
-	if ((status != UCS_OK || len != m->len) && m->e->state == UCX_UP)
+	if ((status != UCS_OK || len != m->len) && m->e->state != UCX_DEAD)
 		ucx_fail(m->e, TUTTI_ERR_PEER, "a message of it could not be received: %s", ucs_status_string(status));
 }
 
@@ -73,14 +73,14 @@ static bool find_stage(struct ucx_rx *r, struct ucx_slot *m)
 	return r->staged[m->stage] = true;
 }
 
-static int fetch(struct ucx_rx *r, struct ucx_slot *m)
+static bool fetch(struct ucx_rx *r, struct ucx_slot *m)
 {
 	const struct net_op *op = m->op;
 	bool view = op->flags & NET_VIEW;
 	if (!view && op->limit <= m->offset)
-		return 0;
+		return false;
 	if ((view || op->limit < m->offset + m->len) && !find_stage(r, m))
-		return 0;
+		return false;
 	ucp_request_param_t how = {
 		.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA, .cb.recv_am = fetched, .user_data = m,
 	};
@@ -99,18 +99,14 @@ static int fetch(struct ucx_rx *r, struct ucx_slot *m)
 		ucx_pend(m->e, 1);
 	if (!req || UCS_PTR_IS_ERR(req))
 		m->state = UCX_FETCHED;
-	return 1;
+	return true;
 }
 
-static int fetch_all(struct ucx_rx *r)
+static void fetch_all(struct ucx_rx *r)
 {
-	int moved = 0;
 	for (uint32_t n = r->taken; n != r->matched && !r->end.e->ep.status; n++)
 		if (slot_of(r, n)->state == UCX_OFFERED && !fetch(r, slot_of(r, n)))
 			break;
-		else
-			moved |= slot_of(r, n)->state == UCX_FETCHED;
-	return moved;
 }
 
 /* ---- taking --------------------------------------------------------------------------------------------------------- */
@@ -187,7 +183,7 @@ int ucx_rx_step(struct ucx_rx *r)
 		more = false;
 		while (r->next && slot_of(r, r->matched)->state != UCX_EMPTY && r->matched - r->taken < UCX_WINDOW && match(r, slot_of(r, r->matched)))
 			;
-		moved |= fetch_all(r);
+		fetch_all(r);
 		while (!e->ep.status && r->taken != r->matched && take(r, slot_of(r, r->taken)))
 			moved = more = true;
 	}
@@ -221,6 +217,8 @@ static bool took_at_once(struct ucx_rx *r, const struct ucx_wire *w, const void 
 	net_fifo_pop(&r->queue);
 	net_op_end(op, TUTTI_OK);
 	credit(r);
+	if (slot_of(r, r->taken)->state != UCX_EMPTY)
+		ucx_wake(&r->end);      /* it came before this one */
 	return true;
 }
 

@@ -9,7 +9,7 @@ static void sent(void *request, ucs_status_t status, void *user)
 	ucx_pend(p->e, -1);
 	ucx_wake(p->end);
 	ucp_request_free(request);
-	if (status != UCS_OK && p->e->state == UCX_UP)
+	if (status != UCS_OK && p->e->state != UCX_DEAD)
 		ucx_fail(p->e, TUTTI_ERR_PEER, "a message could not be sent: %s", ucs_status_string(status));
 }
 

@@ -38,9 +38,9 @@ static ucs_status_t came(void *arg, const void *header, size_t header_len, void 
 	if (header_len != sizeof(w))
 		return UCS_OK;
 	memcpy(&w, header, sizeof(w));
-	uint64_t peer = w.token & (RANKS_MAX - 1);
+	uint64_t peer = w.token & UCX_RANK_BITS;
 	struct ucx_ep *e = peer < (uint64_t)s->iface.nranks ? s->eps[peer] : NULL;
-	if (!e || e->mine != w.token || e->state == UCX_DEAD || e->ep.status)
+	if (!e || e->mine != w.token || e->state == UCX_NEW || e->state == UCX_DEAD || e->ep.status)
 		return UCS_OK;          /* a stranger's, or too late */
 	s->events++;
 	if (w.kind == UCX_BYE)
@@ -237,14 +237,15 @@ static int move_ucx(struct ucx_iface *s)
 	int turns = 0;
 	while (ucp_worker_progress(s->worker) && s->events == events && turns < TURNS)
 		turns++;
-	return s->events != events || turns == TURNS;
+	s->busy = turns == TURNS;
+	return s->events != events;
 }
 
 static int ucx_progress(struct net_iface *iface)
 {
 	struct ucx_iface *s = self(iface);
 	if (s->frozen)
-		return 0;
+		return iface->dead != NULL;
 	int moved = move_ucx(s);
 	for (struct ucx_end *end = s->ready, *next = s->ready = NULL; end; end = next) {
 		next = end->next;
@@ -260,6 +261,8 @@ static int ucx_arm(struct net_iface *iface)
 {
 	struct ucx_iface *s = self(iface);
 	const struct itimerspec soon = { .it_value.tv_nsec = LOOK_NS };
+	if (s->busy || s->frozen)
+		return NET_BUSY;
 	if (!s->wakes)
 		return timerfd_settime(s->fd, 0, &soon, NULL) ? NET_BUSY : s->fd;
 	return ucp_worker_arm(s->worker) == UCS_OK ? s->fd : NET_BUSY;

@@ -46,7 +46,9 @@ enum {
 
 enum ucx_kind { UCX_DATA = 1, UCX_CREDIT, UCX_BYE };
 
-/* A header. token: what the receiver has told this sender in a letter; its low 24 bits are the sender's rank. */
+#define UCX_RANK_BITS 0xffffffull
+
+/* A header. token: what the receiver has told this sender in a letter; its UCX_RANK_BITS are the sender's rank. */
 struct ucx_wire {
 	struct net_head head;
 	uint64_t token;
@@ -123,6 +125,7 @@ struct ucx_ep {
 	bool broken;                    /* UCX says so: nothing can be told to the peer */
 	int pending;                    /* requests that UCX will call back about; */
 	uint64_t mine, its;             /* tokens: of what comes, of what goes */
+	struct ucx_saying *sayings;     /* headers under way */
 	unsigned char *address;         /* the peer's worker's; as much as has come */
 	uint32_t address_len, address_got;
 	struct ucx_tx tx[NET_CHANNELS];
@@ -142,7 +145,9 @@ struct ucx_iface {
 	uint64_t machine;
 	struct net_regions regions;     /* of ucp_mem_h */
 	bool failing;                   /* some endpoint is to be buried */
+	int64_t give_up;                /* clock; not 0: UCX is given up, and by then every endpoint must be buried */
 	bool frozen;                    /* UCX is not called any more, until it is closed */
+	bool busy;                      /* UCX had more to do */
 	struct ucx_ep **eps;            /* by rank */
 	int pending;                    /* and of all endpoints */
 	uint32_t events;                /* counts what came and what ended */
@@ -177,6 +182,8 @@ extern const struct net_transport ucx_transport;
 
 /* wake.c */
 void ucx_sleepless(const char *among, char *list, size_t cap);  /* "self/memory0": those of "tcp/lo, self/memory0" */
+
+bool ucx_is_among(const char *list, const char *name);          /* name is one of "tcp/lo, posix/memory" */
 
 /* context.c */
 int ucx_context_open(struct ucx_iface *s);              /* sentence on failure; ucx_context_close in any case */

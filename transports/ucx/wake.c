@@ -11,8 +11,7 @@
 
 struct finder { uct_worker_h worker; const char *among; char *list; size_t cap; };
 
-/* name is one of "tcp/lo, posix/memory" */
-static bool is_among(const char *list, const char *name)
+bool ucx_is_among(const char *list, const char *name)
 {
 	size_t n = strlen(name);
 	for (const char *p = list; (p = strstr(p, name)); p += n)
@@ -24,7 +23,7 @@ static bool is_among(const char *list, const char *name)
 static void note(struct finder *f, const char *name)
 {
 	size_t at = strlen(f->list);
-	if (is_among(f->among, name) && !is_among(f->list, name) && at + strlen(name) + 3 < f->cap)
+	if (ucx_is_among(f->among, name) && !ucx_is_among(f->list, name) && at + strlen(name) + 3 < f->cap)
 		snprintf(f->list + at, f->cap - at, "%s%s", at ? ", " : "", name);
 }
 
