@@ -15,7 +15,7 @@
 #include <ucs/debug/log_def.h>
 #include <unistd.h>
 
-enum { LINE = 256, FOUND = 1024 };
+enum { LINE = 256, FOUND = 4096 };
 
 /* UCX's registries of memory domains and components are one a process. */
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
@@ -105,7 +105,8 @@ static size_t words(char *text, const char *mark, char *buf, size_t cap)
 		char word[LINE] = "", *p = strstr(line, mark);
 		if (!p || sscanf(p + strlen(mark), " %255[^ ]", word) != 1 || !strchr(word, '/'))
 			continue;
-		char *name = strchr(word, ':') ? strchr(word, ':') + 1 : word;
+		size_t digits = strspn(word, "0123456789");
+		char *name = digits && word[digits] == ':' ? word + digits + 1 : word;
 		if (strrchr(name, '.') > strchr(name, '/'))
 			*strrchr(name, '.') = 0;
 		size_t n = strlen(name);
