@@ -15,7 +15,7 @@
 #include <ucs/debug/log_def.h>
 #include <unistd.h>
 
-enum { LINE = 256, FOUND = 1024 };
+enum { LINE = 256, FOUND = 4096 };
 
 /* UCX's registries of memory domains and components are one a process. */
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
@@ -24,7 +24,8 @@ static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
  * Where the user has said nothing. Shared memory reports a peer's death only when asked to, and would be left out of endpoints that want to hear of it; and twenty seconds
  * are a long time to learn of it. An RDMA device hears of it by itself, and UCX 1.13 aborts when a connection fails that it also keeps alive. A piece fits a TCP segment, or
  * half of it does. UCX before 1.19 knows a packet's kind by what Mellanox's devices say; others' (rxe, irdma) then lose every packet of UD to its check.
- * The variables of UCX alone are looked up: ours come from the configuration. name: as the transport's own table has it.
+ * The variables of UCX alone are looked up: ours come from the configuration. name: as the transport's own
+ * table has it, after the name of a table within that.
  */
 static const struct { const char *variable[3], *name, *value, *with, *without; } defaults[] = {
 	{ { "UCX_MM_ERROR_HANDLING", "UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING" }, "MM_ERROR_HANDLING", "y", "", NULL },
@@ -33,7 +34,7 @@ static const struct { const char *variable[3], *name, *value, *with, *without; }
 	{ { "UCX_KEEPALIVE_INTERVAL" }, "KEEPALIVE_INTERVAL", "inf", "_mlx5/", NULL },
 	{ { "UCX_TCP_TX_SEG_SIZE" }, "TX_SEG_SIZE", "264k", "tcp/", NULL },
 	{ { "UCX_TCP_RX_SEG_SIZE" }, "RX_SEG_SIZE", "264k", "tcp/", NULL },
-	{ { "UCX_UD_VERBS_ETH_DGID_CHECK" }, "ETH_DGID_CHECK", "n", "_verbs/", "_mlx5/" },
+	{ { "UCX_UD_VERBS_ETH_DGID_CHECK", "UCX_UD_ETH_DGID_CHECK" }, "UD_ETH_DGID_CHECK", "n", "_verbs/", "_mlx5/" },
 };
 
 static bool said(const char *const variable[3])
@@ -105,7 +106,8 @@ static size_t words(char *text, const char *mark, char *buf, size_t cap)
 		char word[LINE] = "", *p = strstr(line, mark);
 		if (!p || sscanf(p + strlen(mark), " %255[^ ]", word) != 1 || !strchr(word, '/'))
 			continue;
-		char *name = strchr(word, ':') ? strchr(word, ':') + 1 : word;
+		size_t digits = strspn(word, "0123456789");
+		char *name = digits && word[digits] == ':' ? word + digits + 1 : word;
 		if (strrchr(name, '.') > strchr(name, '/'))
 			*strrchr(name, '.') = 0;
 		if (!(at && ucx_is_among(buf, name)) && at + strlen(name) + 3 < cap)
