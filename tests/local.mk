@@ -61,7 +61,7 @@ tests_verbs_LDADD = libtutti_core.la $(CRITERION_LIBS)
 tests_verbs_LDFLAGS = $(AM_LDFLAGS) -no-install
 
 # And over UCX, of which shared memory and TCP are everywhere: tests/sh_ucx.sh runs it.
-tests_ucx_SOURCES = $(tests_verbs_SOURCES) tests/test_faults.c
+tests_ucx_SOURCES = $(tests_verbs_SOURCES) tests/test_faults.c tests/test_ucx.c
 tests_ucx_CPPFLAGS = $(AM_CPPFLAGS) -DHARNESS_UCX
 tests_ucx_CFLAGS = $(AM_CFLAGS) $(CRITERION_CFLAGS)
 tests_ucx_LDADD = libtutti_core.la $(CRITERION_LIBS)
