@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a transport has made of regions of the user's (a registration, a handle), by their ids: made at first use, forgotten after the region was freed. One iface's; few.
- * what: NULL is remembered, too: it could not be made.
+ * What a transport has made of regions of the user's (a registration, a handle), by their ids: made at first use, forgotten after the
+ * region was freed. One iface's; few. what: NULL is remembered, too: it could not be made.
  */
 #ifndef NET_REGIONS_H
 #define NET_REGIONS_H
@@ -27,7 +27,8 @@ static inline void **net_regions_place(struct net_regions *r, const struct net_m
 	return &more[r->n++].what;
 }
 
-/* One whose region has been freed, taken out, in *what; false: no (more) such. Call it while no operation is posted: one may still use what its owner has freed. */
+/* One whose region has been freed, taken out, in *what; false: no (more) such. Call it while no device uses one: its owner may free a
+ * region as soon as its operations have ended. */
 static inline bool net_regions_dead(struct net_regions *r, void **what)
 {
 	if (net_mem_frees() == r->frees)

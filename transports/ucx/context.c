@@ -21,11 +21,14 @@ enum { LINE = 256, FOUND = 4096 };
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 
 /*
- * Where the user has said nothing. Shared memory reports a peer's death only when asked to, and would be left out of endpoints that want to hear of it; and twenty seconds
- * are a long time to learn of it. An RDMA device hears of it by itself, and UCX 1.13 aborts when a connection fails that it also keeps alive. A piece fits a TCP segment, or
- * half of it does. UCX before 1.19 knows a packet's kind by what Mellanox's devices say; others' (rxe, irdma) then lose every packet of UD to its check.
- * The variables of UCX alone are looked up: ours come from the configuration. name: as the transport's own
- * table has it, after the name of a table within that.
+ * Where the user has said nothing.
+ *
+ *  shared memory   reports a peer's death only when asked to, and is left out of endpoints that want to hear of it; and 20 s are a long time to learn of it
+ *  RDMA devices    hear of it by themselves, and UCX 1.13 aborts when a connection fails that it also keeps alive
+ *  TCP             half a piece fits a segment
+ *  UD              UCX before 1.19 knows a packet's kind by what Mellanox's devices say; others' (rxe, irdma) lose every packet to its check
+ *
+ * The variables of UCX alone are looked up: ours come from the configuration. name: as the transport's own table has it, after the name of a table within that.
  */
 static const struct { const char *variable[3], *name, *value, *with, *without; } defaults[] = {
 	{ { "UCX_MM_ERROR_HANDLING", "UCX_POSIX_ERROR_HANDLING", "UCX_SYSV_ERROR_HANDLING" }, "MM_ERROR_HANDLING", "y", "", NULL },
@@ -164,7 +167,7 @@ static int look(bool wakes, char list[FOUND])
 struct probed { bool done; int status; char why[LINE], list[FOUND], sleepless[LINE]; };
 
 /* What there is does not change while the process lives; looking takes milliseconds, hundreds with many devices. */
-static const struct probed *probe(bool wakes)
+static struct probed probe(bool wakes)
 {
 	static struct probed probed[2];
 	struct probed *p = &probed[wakes];
@@ -176,17 +179,18 @@ static const struct probed *probe(bool wakes)
 			ucx_sleepless(p->list, p->sleepless, sizeof(p->sleepless));
 		p->done = !p->status;   /* else memory may have been short */
 	}
+	struct probed copy = *p;
 	pthread_mutex_unlock(&opening);
-	return p;
+	return copy;
 }
 
 int ucx_probe(const struct config *config, char *found, size_t cap)
 {
-	const struct probed *p = probe(config->ucx_wakeup);
-	int n = snprintf(found, cap, "UCX %s%s%s", ucp_get_version_string(), *p->list ? ": " : "", p->list);
-	if (*p->sleepless && (size_t)n < cap)
-		snprintf(found + n, cap - (size_t)n, "\nnot used, for they cannot wake a sleeper: %s (TUTTI_UCX_WAKEUP=0 uses them)", p->sleepless);
-	return p->status < 0 ? err_set(p->status, "%s", p->why) : TUTTI_OK;
+	const struct probed p = probe(config->ucx_wakeup);
+	int n = snprintf(found, cap, "UCX %s%s%s", ucp_get_version_string(), *p.list ? ": " : "", p.list);
+	if (*p.sleepless && (size_t)n < cap)
+		snprintf(found + n, cap - (size_t)n, "\nnot used, for they cannot wake a sleeper: %s (TUTTI_UCX_WAKEUP=0 uses them)", p.sleepless);
+	return p.status < 0 ? err_set(p.status, "%s", p.why) : TUTTI_OK;
 }
 
 /* Does any of these lead to another machine? If nothing can be read, let it be tried. */
@@ -216,9 +220,9 @@ static int open_fd(struct ucx_iface *s)
 
 int ucx_context_open(struct ucx_iface *s)
 {
-	const struct probed *p = probe(s->wakes);
+	const struct probed p = probe(s->wakes);
 	pthread_mutex_lock(&opening);
-	int status = context_make(&s->context, s->wakes, p->list);
+	int status = context_make(&s->context, s->wakes, p.list);
 	if (!status)
 		status = worker_make(s->context, &s->worker);
 	pthread_mutex_unlock(&opening);
@@ -232,7 +236,7 @@ int ucx_context_open(struct ucx_iface *s)
 	if (s->address_len > UCX_ADDRESS_MAX)
 		return err_set(TUTTI_ERR_UNSUPPORTED, "the address of UCX's worker has %zu bytes, expected up to %d: let UCX_NET_DEVICES name fewer",
 		               s->address_len, UCX_ADDRESS_MAX);
-	s->far = leads_far(p->list);
+	s->far = leads_far(p.list);
 	return TUTTI_OK;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * UCX's handles of regions (tutti_mem_alloc, tutti_register, buffers of persistent requests): with them it need not look for, or make, a registration of its own. Other memory goes
- * without, through UCX's cache of registrations.
+ * UCX's handles of regions (tutti_mem_alloc, tutti_register, buffers of persistent requests): with them it need not look for, or make, a
+ * registration of its own. Other memory goes without, through UCX's cache of registrations.
  */
 #include "ucx.h"
 

@@ -38,8 +38,10 @@ static bool send_piece(struct ucx_tx *t, struct net_op *op, size_t n)
 		how.memh = handle;
 	}
 	back->told = back->taken;
-	*p = (struct ucx_piece){ .e = e, .end = &t->end, .len = (uint32_t)n, .wire = { .head = op->head, .token = e->its, .number = t->sent, .credit = back->told,
-		                 .kind = UCX_DATA, .channel = (uint8_t)t->end.channel, .first = t->at == 0 } };
+	*p = (struct ucx_piece){
+		.e = e, .end = &t->end, .len = (uint32_t)n, .wire = { .head = op->head, .token = e->its, .number = t->sent, .credit = back->told,
+		.kind = UCX_DATA, .channel = (uint8_t)t->end.channel, .first = t->at == 0 },
+	};
 	ucs_status_ptr_t req = ucp_am_send_nbx(e->h, 0, &p->wire, sizeof(p->wire), n ? (const char *)op->buf + t->at : NULL, n, &how);
 	if (UCS_PTR_IS_ERR(req)) {
 		ucx_fail(e, TUTTI_ERR_PEER, "UCX cannot send to it: %s", ucs_status_string(UCS_PTR_STATUS(req)));

@@ -24,8 +24,8 @@
  * Callbacks of UCX mark a piece or a slot, or copy an eager piece to where it belongs; what fails there is only noted: an endpoint is
  * buried by progress(), quiesce() or the slot that found it. A struct that UCX may still call back about lives until the worker is gone.
  *
- * UCX moves only while it is called. Where it does not end its requests with their endpoint (1.13: over shared memory, when the peer does not read), all endpoints
- * are buried, and it is not called again: so nothing of the user's is touched after an operation's end.
+ * UCX moves only while it is called. Where it does not end its requests with their endpoint (1.13: over shared memory, when the peer does
+ * not read), all endpoints are buried, and it is not called again: so nothing of the user's is touched after an operation's end.
  */
 #ifndef UCX_H
 #define UCX_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which of UCX's transports cannot wake a sleeper: ucp leaves them out when it is asked for wake-up, and does not say so. Its lower floor, uct, knows: each interface is
- * opened for a moment. For people (tutti info), so what cannot be found out is passed over.
+ * Which of UCX's transports cannot wake a sleeper: ucp leaves them out when it is asked for wake-up, and does not say so. Its lower floor,
+ * uct, knows: each interface is opened for a moment. For people (tutti info), so what cannot be found out is passed over.
  */
 #include "ucx.h"
 #include <stdio.h>
