@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# The ucx transport over what UCX has on every machine, shared memory and TCP: the transports' behaviour suite, every collective, a killed rank, and words
-# where it cannot run. UCX's own lines must not appear.
+# The ucx transport over what UCX has on every machine, shared memory and TCP: the transports' behaviour suite, every collective, training,
+# ranks that die, stop or crash, ucx beside shm, and words where it cannot run. UCX's own lines must not appear.
 
 . "$top_srcdir/tests/tap.sh"
 

@@ -26,7 +26,7 @@ static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
  *  shared memory   reports a peer's death only when asked to, and is left out of endpoints that want to hear of it; and 20 s are a long time to learn of it
  *  RDMA devices    hear of it by themselves, and UCX 1.13 aborts when a connection fails that it also keeps alive
  *  TCP             half a piece fits a segment
- *  UD              UCX before 1.19 knows a packet's kind by what Mellanox's devices say; others' (rxe, irdma) lose every packet to its check
+ *  UD              UCX 1.13 knows a packet's kind by what Mellanox's devices say; others' (rxe) lose every packet to its check: docs/ucx.md
  *
  * The variables of UCX alone are looked up: ours come from the configuration. name: as the transport's own table has it, after the name of a table within that.
  */
